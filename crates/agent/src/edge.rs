@@ -1,0 +1,3 @@
+//! Where the agent touches the world: one file per thing it touches.
+
+pub mod netlink;

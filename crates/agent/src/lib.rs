@@ -1,0 +1,6 @@
+//! Hears the world (the inventory, the kernel), asks fabric, does the steps.
+//!
+//! Everything that names a system call, a file of the kernel or a program of the host is under [`edge`];
+//! the rest of this room only carries values between the edge and fabric.
+
+pub mod edge;

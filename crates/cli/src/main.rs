@@ -1,0 +1,2 @@
+//! The one binary: every subcommand, the agent too.
+fn main() {}

@@ -1,0 +1,14 @@
+//! What should be, what to change, where a packet went.
+//!
+//! This room only thinks. It knows nothing of netlink, files, clocks or processes: inventories, snapshots
+//! of the kernel and times come in as values, and plans, sentences and file texts go out as values.
+//!
+//! ```text
+//! inventory text ──> Inventory ──┐
+//!                                ├──> Desired ──┐
+//! snapshot ──────> Observed ─────┘              ├──> Plan (steps, each with its reason)
+//!                     └─────────────────────────┘
+//! ```
+
+pub mod cluster;
+pub mod mistake;

@@ -1,0 +1,2 @@
+//! Installs what a task needs, then runs it.
+fn main() {}
