@@ -1,2 +1,155 @@
-//! Installs what a task needs, then runs it.
-fn main() {}
+//! Installs what a task needs, then runs it: `cargo xtask demo | test | bench | fuzz`.
+//!
+//! Knows only names of programs and packages; what is shown, tested and measured lives in the crates.
+
+mod packages;
+mod rooms;
+
+use std::env;
+use std::ffi::OsStr;
+use std::fmt;
+use std::path::Path;
+use std::process::{Command, ExitCode};
+
+const USAGE: &str = "\
+cargo xtask TASK
+
+  demo            two hosts, a container on each: the whole story on your terminal, in under a minute
+  test            everything that must hold, as CI runs it (formatting, lints, all tests)
+  bench [NAME…]   what things cost, beside a peer or a limit in the same run
+  fuzz TARGET [SECONDS]
+                  feeds a decoder with hostile input (targets: see fuzz/fuzz_targets), 60 s if not said
+
+Each installs the system packages that it lacks first, and says so.
+";
+
+/// Why a task did not come to its end; printed as it is.
+#[derive(Debug)]
+struct Failure(String);
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+type Outcome = Result<(), Failure>;
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = env::args().skip(1).collect();
+    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let outcome = match words[..] {
+        ["demo", ref rest @ ..] => demo(rest),
+        ["test", ref rest @ ..] => test(rest),
+        ["bench", ref names @ ..] => bench(names),
+        ["fuzz", target] => fuzz(target, "60"),
+        ["fuzz", target, seconds] => fuzz(target, seconds),
+        _ => Err(Failure(USAGE.to_owned())),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            say(&failure.to_string());
+            ExitCode::FAILURE
+        }
+    }
+}
+
+#[expect(clippy::print_stderr, reason = "this is what xtask is for")]
+fn say(text: &str) {
+    eprintln!("{text}");
+}
+
+/// The programs that every task with hosts needs, and the Debian packages that have them.
+const LAB: [(&str, &str); 2] = [("nft", "nftables"), ("ping", "iputils-ping")];
+/// What tests and measurements compare ours with.
+const PEERS: [(&str, &str); 2] = [("ip", "iproute2"), ("setpriv", "util-linux")];
+
+fn demo(rest: &[&str]) -> Outcome {
+    packages::install(&LAB)?;
+    run(cargo().args(["build", "--package", "byway"]))?;
+    run(Command::new(target("debug/byway")).args(["lab", "demo"]).args(rest))
+}
+
+fn test(rest: &[&str]) -> Outcome {
+    packages::install(&LAB)?;
+    packages::install(&PEERS)?;
+    if Command::new("cargo-nextest").arg("--version").output().is_err() {
+        say("xtask: installing cargo-nextest, which runs the tests");
+        run(cargo().args(["install", "--locked", "cargo-nextest"]))?;
+    }
+    run(cargo().args(["fmt", "--all", "--check"]))?;
+    rooms::check(Path::new(root()))?;
+    run(cargo().args(["clippy", "--workspace", "--all-targets", "--", "--deny", "warnings"]))?;
+    run(cargo().args(["build", "--workspace", "--all-targets"]))?;
+    run(with_privileges(&["nextest", "run", "--workspace"]).args(rest))
+}
+
+fn bench(names: &[&str]) -> Outcome {
+    packages::install(&LAB)?;
+    packages::install(&PEERS)?;
+    run(cargo().args(["build", "--release", "--package", "byway"]))?;
+    run(with_privileges(&["bench", "--workspace", "--benches"]).arg("--").args(names))
+}
+
+/// Coverage-guided fuzzing on the stable toolchain: the instrumentation is LLVM's own pass.
+fn fuzz(target: &str, seconds: &str) -> Outcome {
+    const FLAGS: &str = "--cfg fuzzing -Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \
+        -Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table \
+        -Cllvm-args=-sanitizer-coverage-trace-compares";
+    let fuzz = Path::new(root()).join("fuzz");
+    // With `--target`, so that build scripts are not instrumented.
+    let triple = format!("{}-unknown-linux-gnu", env::consts::ARCH);
+    let build = ["build", "--release", "--target", &triple, "--bin", target];
+    run(cargo().args(build).env("RUSTFLAGS", FLAGS).current_dir(&fuzz))?;
+    let corpus = fuzz.join("corpus").join(target);
+    std::fs::create_dir_all(&corpus)
+        .map_err(|error| Failure(format!("make {}: {error}", corpus.display())))?;
+    let program = fuzz.join("target").join(triple).join("release").join(target);
+    let seeds = fuzz.join("seeds").join(target);
+    run(Command::new(program)
+        .args([corpus.as_os_str(), seeds.as_os_str()])
+        .args(["-use_value_profile=1".to_owned(), format!("-max_total_time={seconds}")])
+        .current_dir(&fuzz))
+}
+
+/// Cargo in a user namespace of its own where we are not root: the tests make networks, and there they may.
+fn with_privileges(arguments: &[&str]) -> Command {
+    let uid = std::fs::metadata("/proc/self").map(|me| std::os::unix::fs::MetadataExt::uid(&me));
+    if uid.is_ok_and(|uid| uid == 0) {
+        let mut command = cargo();
+        command.args(arguments);
+        return command;
+    }
+    say("xtask: not root, so this runs in a user namespace of its own");
+    let mut command = Command::new("unshare");
+    command.args(["--user", "--map-root-user", "--net", "--mount", "--"]);
+    command.arg(cargo().get_program()).args(arguments).current_dir(root());
+    command
+}
+
+fn cargo() -> Command {
+    let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    command.current_dir(root());
+    command
+}
+
+fn root() -> &'static str {
+    concat!(env!("CARGO_MANIFEST_DIR"), "/..")
+}
+
+fn target(file: &str) -> std::path::PathBuf {
+    let folder = env::var_os("CARGO_TARGET_DIR").map_or_else(|| Path::new(root()).join("target"), Into::into);
+    folder.join(file)
+}
+
+/// Runs a command in our place on the terminal; its failure is ours.
+fn run(command: &mut Command) -> Outcome {
+    let words: Vec<&OsStr> = std::iter::once(command.get_program()).chain(command.get_args()).collect();
+    let text = words.iter().map(|word| word.to_string_lossy()).collect::<Vec<_>>().join(" ");
+    match command.status() {
+        Ok(status) if status.success() => Ok(()),
+        Ok(status) => Err(Failure(format!("xtask: `{text}` ended with {status}"))),
+        Err(error) => Err(Failure(format!("xtask: `{text}` could not be run: {error}"))),
+    }
+}

@@ -1,3 +1,13 @@
 //! Where the agent touches the world: one file per thing it touches.
 
+pub mod inventory_file;
+pub mod look;
 pub mod netlink;
+pub mod nft;
+pub mod notices;
+pub mod only_one;
+pub mod privileges;
+pub mod protocol_name;
+pub mod route;
+pub mod sysctls;
+pub mod watch;

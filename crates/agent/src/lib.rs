@@ -4,3 +4,11 @@
 //! the rest of this room only carries values between the edge and fabric.
 
 pub mod edge;
+pub mod error;
+pub mod keep;
+pub mod once;
+pub mod report;
+mod serve;
+pub mod state;
+pub mod store;
+pub mod world;

@@ -1,1 +1,233 @@
-//! placeholder
+//! What agents and commands say to each other.
+//!
+//! The words are serde types; the way is HTTP with JSON over the agent's unix socket. This room does not
+//! know how anything is found out or done.
+
+pub mod client;
+
+use byway_fabric::cluster::{Cluster, HostName};
+use byway_fabric::plan::Plan;
+use byway_fabric::problem::Problem;
+use ipnet::IpNet;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use std::net::IpAddr;
+
+/// Where the agent listens, below its run directory.
+pub const SOCKET: &str = "byway.sock";
+/// The paths of the local API.
+pub mod path {
+    /// `GET`: [`super::Status`].
+    pub const STATUS: &str = "/v1/status";
+    /// `GET`: [`super::PlanReport`]; looks again first, changes nothing.
+    pub const PLAN: &str = "/v1/plan";
+    /// `POST`: takes everything out, answers with a [`super::DownReport`], then the agent ends.
+    pub const DOWN: &str = "/v1/down";
+}
+
+/// How a host is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Status {
+    /// The version of Byway that speaks.
+    pub version: String,
+    /// The agent, if one runs; a status without one is a fresh look.
+    pub agent: Option<AgentStatus>,
+    /// The host that speaks.
+    pub host: HostName,
+    /// All hosts of the cluster, in the order of the inventory.
+    pub hosts: Vec<HostStatus>,
+    /// What is not as it should be.
+    pub problems: Vec<Problem>,
+    /// Changes that are due and not done yet.
+    pub pending: usize,
+    /// The inventory, and whether it can be read.
+    pub inventory: InventoryStatus,
+}
+
+/// The agent's own part of the status.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AgentStatus {
+    /// Its process.
+    pub pid: u32,
+    /// When it started.
+    pub since: Timestamp,
+    /// How often it looked.
+    pub looks: u64,
+    /// How often it changed something.
+    pub repairs: u64,
+    /// When it last looked.
+    pub last_look: Timestamp,
+    /// The last change that somebody else made to what is ours.
+    pub last_change: Option<Change>,
+    /// The last repair.
+    pub last_repair: Option<Repair>,
+    /// Why the last look or change failed, if it did.
+    pub trouble: Option<String>,
+}
+
+/// A change that somebody made to what is ours.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Change {
+    /// When it was heard.
+    pub at: Timestamp,
+    /// What was changed.
+    pub what: String,
+    /// Who did it, as far as the kernel says.
+    pub who: String,
+}
+
+/// What the agent did, and how fast.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Repair {
+    /// When it was done.
+    pub at: Timestamp,
+    /// From the notice to the end of the last step, in microseconds; from the look where no notice came.
+    pub micros: u64,
+    /// The sentences of the steps, at most [`SENTENCES_MAX`].
+    pub steps: Vec<String>,
+}
+
+/// Sentences kept of one repair: enough to understand it, bounded for a cluster of thousands.
+pub const SENTENCES_MAX: usize = 20;
+
+/// How one host of the cluster is seen from here.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HostStatus {
+    /// Its name.
+    pub name: HostName,
+    /// Its underlay addresses.
+    pub addresses: Vec<IpAddr>,
+    /// Its subnets.
+    pub subnets: Vec<IpNet>,
+    /// Routes that should be there.
+    pub routes_expected: usize,
+    /// Routes of ours that are there and right.
+    pub routes_present: usize,
+    /// How it stands.
+    pub state: HostState,
+}
+
+/// How a host stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum HostState {
+    /// The host that speaks.
+    ThisHost,
+    /// All its routes are there.
+    Routed,
+    /// Some of its routes are missing.
+    Missing,
+    /// Others have routes to its subnets.
+    Conflict,
+    /// It is no neighbour, or one of its subnets cannot be routed.
+    NotDirect,
+    /// A subnet of it would cut this host off.
+    Refused,
+}
+
+impl HostState {
+    /// Whether nobody has to look.
+    #[must_use]
+    pub fn is_well(self) -> bool {
+        matches!(self, Self::ThisHost | Self::Routed)
+    }
+}
+
+impl std::fmt::Display for HostState {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(match self {
+            Self::ThisHost => "this host",
+            Self::Routed => "routed",
+            Self::Missing => "missing",
+            Self::Conflict => "conflict",
+            Self::NotDirect => "not direct",
+            Self::Refused => "refused",
+        })
+    }
+}
+
+/// Where the hosts come from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InventoryStatus {
+    /// The file.
+    pub path: String,
+    /// When the state in force was read.
+    pub read_at: Option<Timestamp>,
+    /// Why the file as it is now is not in force, and since when; the last good state is kept meanwhile.
+    pub rejected: Option<Rejected>,
+}
+
+/// A state of the inventory that is not taken.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rejected {
+    /// Since when.
+    pub since: Timestamp,
+    /// All mistakes, one a line.
+    pub mistakes: String,
+}
+
+/// What would be changed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PlanReport {
+    /// The host that it is about.
+    pub host: HostName,
+    /// Whether the agent said it, or a command that looked by itself.
+    pub by_agent: bool,
+    /// The plan.
+    pub plan: Plan,
+}
+
+/// What was taken out.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DownReport {
+    /// Sentences of what was done.
+    pub done: Vec<String>,
+    /// Sentences of what was left, and why.
+    pub left: Vec<String>,
+}
+
+/// An error that the agent tells a command.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Refusal {
+    /// The error and its causes, outermost first.
+    pub chain: Vec<String>,
+}
+
+/// Puts a status together from what is in force and what was seen.
+#[must_use]
+pub fn host_statuses(
+    cluster: &Cluster,
+    me: &HostName,
+    problems: &[Problem],
+    counts: impl Fn(&HostName) -> (usize, usize),
+) -> Vec<HostStatus> {
+    use byway_fabric::problem::ProblemKind;
+    use std::collections::BTreeMap;
+
+    let mut worst: BTreeMap<&HostName, ProblemKind> = BTreeMap::new();
+    for problem in problems {
+        let Some(host) = &problem.host else { continue };
+        let known = worst.entry(host).or_insert(problem.kind);
+        *known = (*known).min(problem.kind);
+    }
+    let state = |name: &HostName, expected: usize, present: usize| match worst.get(name) {
+        _ if name == me => HostState::ThisHost,
+        Some(ProblemKind::Conflict) => HostState::Conflict,
+        Some(ProblemKind::Refused) => HostState::Refused,
+        Some(ProblemKind::NotDirect) => HostState::NotDirect,
+        _ if present < expected => HostState::Missing,
+        _ => HostState::Routed,
+    };
+    let status = |host: &byway_fabric::cluster::Host| {
+        let (routes_expected, routes_present) = counts(&host.name);
+        HostStatus {
+            name: host.name.clone(),
+            addresses: host.addresses.clone(),
+            subnets: host.subnets.clone(),
+            routes_expected,
+            routes_present,
+            state: state(&host.name, routes_expected, routes_present),
+        }
+    };
+    cluster.hosts.iter().map(status).collect()
+}

@@ -28,7 +28,11 @@ impl TryFrom<String> for HostName {
     fn try_from(name: String) -> Result<Self, BadHostName> {
         let first_is_plain = name.starts_with(|c: char| c.is_ascii_alphanumeric());
         let rest_is_plain = name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-'));
-        if first_is_plain && rest_is_plain && name.len() <= HOST_NAME_MAX { Ok(Self(name)) } else { Err(BadHostName) }
+        if first_is_plain && rest_is_plain && name.len() <= HOST_NAME_MAX {
+            Ok(Self(name))
+        } else {
+            Err(BadHostName)
+        }
     }
 }
 

@@ -11,4 +11,16 @@
 //! ```
 
 pub mod cluster;
+pub mod config;
+pub mod desired;
+pub mod lookup;
+pub mod inventory;
+pub mod journey;
 pub mod mistake;
+pub mod observed;
+pub mod plan;
+pub mod problem;
+pub mod render;
+pub mod sysctl;
+pub mod table;
+mod toml_text;

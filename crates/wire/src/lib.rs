@@ -1,1 +1,30 @@
-//! placeholder
+//! Bytes to packets, and what identifies a packet wherever it is seen.
+//!
+//! This room reads what others sent: it borrows from the bytes, allocates nothing, has a bound for every
+//! loop and never panics, whatever the bytes are. It knows nothing of sockets, files, clocks or hosts.
+//!
+//! ```text
+//! bytes ──> Frame ──> Packet ──> Transport (Icmp | Tcp | Udp | …)
+//!             │          └──> PacketKey: the same at every point of the packet's way
+//!             └──> Arp
+//! ```
+//!
+//! Decoding is lax: a frame that was cut short gives everything up to the cut, and a [`Stop`] that says in
+//! which layer it ended, how many bytes were needed and how many there were.
+
+#![forbid(unsafe_code)]
+
+mod frame;
+mod icmp;
+mod key;
+mod packet;
+mod stop;
+mod text;
+mod transport;
+
+pub use frame::{Arp, Body, Ethernet, Frame, LinkType, VLAN_TAGS_MAX, VlanTags};
+pub use icmp::{Echo, Icmp, IcmpError, IcmpMessage, IcmpVersion};
+pub use key::{BadPacketKey, KEY_PAYLOAD_BYTES, KEY_SNAPLEN, PacketKey};
+pub use packet::{Fragment, IPV6_EXTENSIONS_MAX, Packet, protocol};
+pub use stop::{Layer, Stop};
+pub use transport::{Tcp, TcpFlags, TcpStart, Transport, Udp};

@@ -10,8 +10,8 @@ use std::io;
 use std::os::fd::AsRawFd;
 
 use netlink_packet_core::{
-    NLM_F_ACK, NLM_F_DUMP, NLM_F_DUMP_INTR, NLM_F_REQUEST, NetlinkBuffer, NetlinkDeserializable, NetlinkHeader,
-    NetlinkMessage, NetlinkPayload,
+    NLM_F_ACK, NLM_F_DUMP, NLM_F_DUMP_INTR, NLM_F_REQUEST, NetlinkBuffer, NetlinkDeserializable,
+    NetlinkHeader, NetlinkMessage, NetlinkPayload,
 };
 use netlink_packet_route::RouteNetlinkMessage;
 use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
@@ -32,6 +32,7 @@ const READ_BYTES: usize = 64 << 10;
 #[derive(Debug)]
 pub struct Netlink {
     socket: Socket,
+    port: u32,
     sequence: u32,
     buffer: Vec<u8>,
 }
@@ -101,7 +102,7 @@ impl Netlink {
 
     fn open_socket() -> io::Result<Self> {
         let mut socket = Socket::new(NETLINK_ROUTE)?;
-        socket.bind_auto()?;
+        let port = socket.bind_auto()?.port_number();
         socket.connect(&SocketAddr::new(0, 0))?;
         socket.set_netlink_get_strict_chk(true)?;
         // Readable reasons, and refusals without a copy of the request: see NETLINK_EXT_ACK, NETLINK_CAP_ACK.
@@ -109,7 +110,13 @@ impl Netlink {
         socket.set_cap_ack(true)?;
         grow_receive_buffer(&socket)?;
         limit_wait(&socket)?;
-        Ok(Self { socket, sequence: 0, buffer: Vec::with_capacity(READ_BYTES) })
+        Ok(Self { socket, port, sequence: 0, buffer: Vec::with_capacity(READ_BYTES) })
+    }
+
+    /// The port of this socket, by which notices tell who changed something.
+    #[must_use]
+    pub fn port(&self) -> u32 {
+        self.port
     }
 
     /// Sends all requests in order and returns those that the kernel refused.
@@ -142,7 +149,12 @@ impl Netlink {
         for (nth, request) in chunk.iter().enumerate() {
             self.sequence = self.sequence.wrapping_add(1);
             let ack = if nth + 1 == chunk.len() { NLM_F_ACK } else { 0 };
-            append(&mut datagram, request.message.clone(), NLM_F_REQUEST | ack | request.flags, self.sequence);
+            append(
+                &mut datagram,
+                request.message.clone(),
+                NLM_F_REQUEST | ack | request.flags,
+                self.sequence,
+            );
         }
         self.send(&datagram)?;
         Ok(first_sequence)
@@ -228,7 +240,8 @@ fn limit_wait(socket: &Socket) -> io::Result<()> {
         socket::{setsockopt, sockopt},
         time::{TimeVal, TimeValLike},
     };
-    setsockopt(socket, sockopt::ReceiveTimeout, &TimeVal::seconds(ANSWER_SECONDS_MAX)).map_err(io::Error::from)
+    setsockopt(socket, sockopt::ReceiveTimeout, &TimeVal::seconds(ANSWER_SECONDS_MAX))
+        .map_err(io::Error::from)
 }
 
 fn append(datagram: &mut Vec<u8>, message: RouteNetlinkMessage, flags: u16, sequence: u32) {

@@ -1,0 +1,108 @@
+//! From nft's JSON (libnftables-json(5)) to the words in which fabric writes sets, chains and rules.
+
+use byway_fabric::table::{Chain, Element, Rule, Set, Table};
+use ipnet::IpNet;
+use serde_json::Value;
+
+use super::NftError;
+
+/// Reads the answer to `nft -j list table`.
+pub(super) fn table(json: &[u8]) -> Result<Table, NftError> {
+    let answer: Value =
+        serde_json::from_slice(json).map_err(|error| NftError::Understand(error.to_string()))?;
+    let objects = answer["nftables"].as_array();
+    let objects = objects.ok_or_else(|| NftError::Understand("no list `nftables`".to_owned()))?;
+    let mut table = Table::default();
+    for object in objects {
+        if let Some(set) = object.get("set") {
+            table.sets.insert(text(&set["name"]), set_of(set));
+        } else if let Some(chain) = object.get("chain") {
+            table.chains.insert(text(&chain["name"]), Chain { hook: hook(chain), rules: Vec::new() });
+        } else if let Some(rule) = object.get("rule") {
+            let chain = table.chains.get_mut(&text(&rule["chain"]));
+            let chain = chain.ok_or_else(|| NftError::Understand("a rule before its chain".to_owned()))?;
+            chain.rules.push(Rule { text: rule_text(&rule["expr"]), comment: text(&rule["comment"]) });
+        } else if object.get("metainfo").is_none() && object.get("table").is_none() {
+            // A map, a counter, a flowtable: not ours, and so a difference.
+            table.sets.insert(object.to_string(), Set { of: "foreign".to_owned(), elements: [].into() });
+        }
+    }
+    Ok(table)
+}
+
+fn text(value: &Value) -> String {
+    value.as_str().unwrap_or_default().to_owned()
+}
+
+fn set_of(set: &Value) -> Set {
+    let elements = set["elem"].as_array().into_iter().flatten().map(element);
+    Set { of: text(&set["type"]), elements: elements.collect() }
+}
+
+/// An address, `{"prefix": {"addr", "len"}}`, or an interface name.
+fn element(value: &Value) -> Element {
+    if let Some(word) = value.as_str() {
+        let address = word.parse::<std::net::IpAddr>();
+        return address
+            .map_or_else(|_| Element::Text(word.to_owned()), |ip| Element::Prefix(IpNet::from(ip)));
+    }
+    prefix(value).map_or_else(|| Element::Text(value.to_string()), Element::Prefix)
+}
+
+fn prefix(value: &Value) -> Option<IpNet> {
+    let prefix = value.get("prefix")?;
+    let length = u8::try_from(prefix["len"].as_u64()?).ok()?;
+    IpNet::new(prefix["addr"].as_str()?.parse().ok()?, length).ok()
+}
+
+fn hook(chain: &Value) -> String {
+    let of = |key: &str| text(&chain[key]);
+    format!("type {} hook {} priority {}; policy {};", of("type"), of("hook"), chain["prio"], of("policy"))
+}
+
+fn rule_text(expressions: &Value) -> String {
+    let expressions = expressions.as_array().into_iter().flatten();
+    expressions
+        .map(|expression| statement(expression).unwrap_or_else(|| expression.to_string()))
+        .collect::<Vec<_>>()
+        .join(" ")
+}
+
+/// A statement that we could have written.
+fn statement(value: &Value) -> Option<String> {
+    let (name, body) = value.as_object()?.iter().next()?;
+    match name.as_str() {
+        "match" => matching(body),
+        "counter" | "accept" | "drop" | "masquerade" => Some(name.clone()),
+        "snat" => Some(format!("snat {} to {}", body["family"].as_str()?, operand(&body["addr"])?)),
+        _ => None,
+    }
+}
+
+fn matching(body: &Value) -> Option<String> {
+    let right = operand(&body["right"])?;
+    let left = operand(&body["left"])?;
+    match body["op"].as_str()? {
+        "==" | "in" => Some(format!("{left} {right}")),
+        "!=" => Some(format!("{left} != {right}")),
+        _ => None,
+    }
+}
+
+fn operand(value: &Value) -> Option<String> {
+    if let Some(word) = value.as_str() {
+        return Some(word.to_owned());
+    }
+    if let Some(words) = value.as_array().or_else(|| value["set"].as_array()) {
+        let mut words: Vec<&str> = words.iter().filter_map(Value::as_str).collect();
+        words.sort_unstable();
+        return Some(words.join(","));
+    }
+    let (name, body) = value.as_object()?.iter().next()?;
+    match name.as_str() {
+        "meta" => body["key"].as_str().map(str::to_owned),
+        "ct" => Some(format!("ct {}", body["key"].as_str()?)),
+        "payload" => Some(format!("{} {}", body["protocol"].as_str()?, body["field"].as_str()?)),
+        _ => None,
+    }
+}

@@ -1,0 +1,342 @@
+//! The loop that keeps the host right.
+//!
+//! ```text
+//! rtnetlink ─┐
+//! nftables  ─┤
+//! inventory ─┼─> wake ─> look whole ─> plan ─> do the steps ─> look again, until there is nothing to do
+//! commands  ─┤             ^                                         │
+//! timer     ─┘             └─────────────────────────────────────────┘
+//! ```
+//!
+//! A wake never says what is true, only that it is time to look. The timer is a safety net.
+
+mod damper;
+mod listen;
+mod say;
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use byway_api::{AgentStatus, Change, DownReport, PlanReport, Repair, SENTENCES_MAX, Status};
+use byway_fabric::cluster::HostName;
+use byway_fabric::desired::{Choices, desired};
+use byway_fabric::plan::{plan, take_down};
+use jiff::Timestamp;
+use tokio::sync::mpsc;
+
+use crate::edge::notices::{Notice, Touch};
+use crate::edge::only_one::OnlyOne;
+use crate::edge::{privileges, protocol_name};
+use crate::error::{AgentError, chain};
+use crate::report::{self, Findings};
+use crate::serve::{self, Ask};
+use crate::state::State;
+use crate::store::Store;
+use crate::world::World;
+use damper::Damper;
+use listen::{Ears, Wake};
+
+/// Looks and repairs in a row before the agent believes that somebody works against it, or that a step cannot
+/// succeed: one to repair, one to see that it is good, the rest for what changed meanwhile.
+const ROUNDS_MAX: usize = 6;
+
+/// What an agent must know to start.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// This host's name in the inventory.
+    pub host: HostName,
+    /// The inventory.
+    pub inventory: PathBuf,
+    /// What the operator fixed by hand.
+    pub choices: Choices,
+    /// For the socket and the lock.
+    pub run_dir: PathBuf,
+    /// For what must survive a restart.
+    pub state_dir: PathBuf,
+    /// The safety net: how long the agent goes without a look.
+    pub look_every: Duration,
+}
+
+/// Runs until it is told to stop. What it put stays, unless it was told to take it out.
+///
+/// # Errors
+/// When it cannot start; a fault later is logged, told in the status and tried again.
+pub async fn run(settings: Settings) -> Result<(), AgentError> {
+    privileges::check()?;
+    let _only_one = OnlyOne::take(&settings.run_dir)?;
+    let (asks, asked) = mpsc::channel(serve::ASKS_MAX);
+    // The ears come before the first look: what changes after the look is heard.
+    let mut ears = Ears::open(&settings, asked)?;
+    let mut keeper = Keeper::start(settings)?;
+    let server = serve::start(&keeper.settings.run_dir, keeper.status.clone(), asks)?;
+    keeper.install_protocol_name();
+    keeper.converge(None).await;
+    say::started(&keeper.settings.host);
+    loop {
+        let wait = keeper.damper.wait(Instant::now(), keeper.settings.look_every);
+        match ears.wait(wait).await? {
+            Wake::Changed(notices) => {
+                let heard = Instant::now();
+                if keeper.take_in(notices) {
+                    keeper.converge(Some(heard)).await;
+                }
+            }
+            Wake::Inventory => keeper.reread_inventory().await,
+            Wake::Timer => {
+                keeper.world.doubt_table();
+                keeper.reread_inventory().await;
+                keeper.converge(None).await;
+            }
+            Wake::Ask(Ask::Plan(answer)) => {
+                // Whoever asked may have gone; then nobody misses the answer.
+                let _ = answer.send(keeper.plan_report().await);
+            }
+            Wake::Ask(Ask::Down(answer)) => {
+                let report = keeper.take_down().await;
+                let done = report.is_ok();
+                let _ = answer.send(report);
+                if done {
+                    break;
+                }
+            }
+            Wake::Alive => say::alive(),
+            Wake::Stop(signal) => {
+                tracing::info!(signal, "stopping; routes and rules stay, `byway down` takes them out");
+                break;
+            }
+        }
+    }
+    say::stopping();
+    server.stop().await;
+    Ok(())
+}
+
+/// The agent between two wakes.
+struct Keeper {
+    settings: Settings,
+    world: World,
+    store: Store,
+    state: State,
+    damper: Damper,
+    status: Arc<Mutex<Option<Status>>>,
+    agent: AgentStatus,
+    ready: bool,
+}
+
+impl Keeper {
+    fn start(settings: Settings) -> Result<Self, AgentError> {
+        let now = Timestamp::now();
+        let mut state = State::load(&settings.state_dir)?;
+        let store = Store::open(&settings.inventory, &settings.host, state.content.inventory.as_ref(), now)?;
+        state.content.inventory = Some(store.good().clone());
+        state.save()?;
+        let agent = AgentStatus {
+            pid: std::process::id(),
+            since: now,
+            looks: 0,
+            repairs: 0,
+            last_look: now,
+            last_change: None,
+            last_repair: None,
+            trouble: None,
+        };
+        let (world, damper) = (World::open()?, Damper::default());
+        let status = Arc::default();
+        Ok(Self { settings, world, store, state, damper, status, agent, ready: false })
+    }
+
+    fn install_protocol_name(&mut self) {
+        match protocol_name::install() {
+            Ok(made) if made.is_empty() => {}
+            Ok(made) => {
+                self.state.content.made.extend(made);
+                self.save_state();
+            }
+            Err(error) => tracing::warn!(%error, "`ip route` will show our routes as `proto 172`"),
+        }
+    }
+
+    fn save_state(&self) {
+        if let Err(error) = self.state.save() {
+            tracing::error!(error = chain(&error), "what must survive a restart could not be written");
+        }
+    }
+
+    /// Learns from notices; returns whether there is a reason to look.
+    fn take_in(&mut self, notices: Vec<Notice>) -> bool {
+        let mut look = false;
+        for notice in notices {
+            match notice {
+                Notice::Kernel => look = true,
+                Notice::Ruleset => {}
+                Notice::OurRoute(touch) => look |= self.note_touch(touch),
+                Notice::OurTable(touch) => {
+                    let foreign = self.note_touch(touch);
+                    if foreign {
+                        self.world.doubt_table();
+                    }
+                    look |= foreign;
+                }
+                Notice::Lost => {
+                    tracing::warn!("the kernel had more notices than we could take; looking at everything");
+                    self.world.doubt_table();
+                    look = true;
+                }
+            }
+        }
+        look
+    }
+
+    /// Remembers who changed what is ours; returns whether it was somebody else.
+    fn note_touch(&mut self, touch: Touch) -> bool {
+        if self.world.is_own(touch.port) {
+            return false;
+        }
+        tracing::warn!(who = touch.who, "somebody {}", touch.what);
+        self.agent.last_change = Some(Change { at: Timestamp::now(), what: touch.what, who: touch.who });
+        true
+    }
+
+    async fn reread_inventory(&mut self) {
+        let changed = self.store.reread(Timestamp::now());
+        if changed {
+            tracing::info!(hosts = self.store.cluster().hosts.len(), "the inventory has changed");
+            self.state.content.inventory = Some(self.store.good().clone());
+            self.save_state();
+            self.converge(None).await;
+        } else {
+            self.publish_inventory();
+        }
+    }
+
+    /// Looks and repairs until there is nothing to do.
+    async fn converge(&mut self, heard: Option<Instant>) {
+        let begun = heard.unwrap_or_else(Instant::now);
+        let mut sentences = Vec::new();
+        let mut outcome = Ok(false);
+        for _ in 0..ROUNDS_MAX {
+            outcome = self.round(&mut sentences).await;
+            if !matches!(outcome, Ok(false)) {
+                break;
+            }
+        }
+        self.note_outcome(outcome, begun, sentences);
+    }
+
+    /// One look, and the steps that follow from it. Returns whether there was nothing to do.
+    async fn round(&mut self, sentences: &mut Vec<String>) -> Result<bool, AgentError> {
+        let findings = self.look().await?;
+        let at_rest = findings.plan.is_empty();
+        self.publish(&findings);
+        if at_rest {
+            return Ok(true);
+        }
+        self.remember(&findings)?;
+        let done = self.world.apply(&findings.plan).await;
+        for step in &findings.plan.steps {
+            tracing::info!("{step}");
+            sentences.push(step.to_string());
+        }
+        done.map(|()| false)
+    }
+
+    async fn look(&mut self) -> Result<Findings, AgentError> {
+        let observed = self.world.look().await?;
+        self.agent.looks += 1;
+        self.agent.last_look = Timestamp::now();
+        let desired = desired(self.store.cluster(), self.store.me(), &self.settings.choices, &observed);
+        let plan = plan(&desired, &observed);
+        plan.check(&desired).map_err(|violation| AgentError::BadPlan(violation.to_string()))?;
+        Ok(Findings { desired, observed, plan })
+    }
+
+    /// Writes down what a plan is about to change, before it does.
+    fn remember(&mut self, findings: &Findings) -> Result<(), AgentError> {
+        let memory = &mut self.state.content.memory;
+        let steps = findings.plan.steps.iter();
+        if steps.filter(|step| memory.note(step, &findings.observed)).count() > 0 {
+            self.state.save()?;
+        }
+        Ok(())
+    }
+
+    fn note_outcome(
+        &mut self,
+        outcome: Result<bool, AgentError>,
+        begun: Instant,
+        mut sentences: Vec<String>,
+    ) {
+        let now = Instant::now();
+        self.agent.trouble = match outcome {
+            Ok(true) => None,
+            Ok(false) => Some(format!("{ROUNDS_MAX} repairs in a row did not bring this host to rest")),
+            Err(error) => Some(chain(&error)),
+        };
+        if !sentences.is_empty() {
+            sentences.truncate(SENTENCES_MAX);
+            let micros = u64::try_from(now.duration_since(begun).as_micros()).unwrap_or(u64::MAX);
+            self.agent.repairs += 1;
+            self.agent.last_repair = Some(Repair { at: Timestamp::now(), micros, steps: sentences });
+            self.damper.repaired(now);
+        }
+        match &self.agent.trouble {
+            Some(trouble) => {
+                tracing::error!(trouble, "this host is not as it should be; it is tried again");
+                self.damper.failed(now);
+            }
+            None => {
+                self.damper.at_rest();
+                say::at_rest(&mut self.ready);
+            }
+        }
+        self.publish_agent();
+    }
+
+    fn publish(&self, findings: &Findings) {
+        let status = report::status(&self.store, findings, Some(self.agent.clone()));
+        say::standing(&status);
+        *self.status.lock().unwrap_or_else(PoisonError::into_inner) = Some(status);
+    }
+
+    fn publish_agent(&self) {
+        if let Some(status) = self.status.lock().unwrap_or_else(PoisonError::into_inner).as_mut() {
+            status.agent = Some(self.agent.clone());
+        }
+    }
+
+    fn publish_inventory(&self) {
+        if let Some(status) = self.status.lock().unwrap_or_else(PoisonError::into_inner).as_mut() {
+            status.inventory = self.store.status();
+        }
+    }
+
+    async fn plan_report(&mut self) -> Result<PlanReport, AgentError> {
+        self.world.doubt_table();
+        let plan = self.look().await?.plan;
+        Ok(PlanReport { host: self.settings.host.clone(), by_agent: true, plan })
+    }
+
+    async fn take_down(&mut self) -> Result<DownReport, AgentError> {
+        take_out(&mut self.world, &mut self.state).await
+    }
+}
+
+/// Takes out everything that is ours and forgets what was remembered for it.
+///
+/// # Errors
+/// When a step failed; what was remembered is kept then, so that it can be tried again.
+pub async fn take_out(world: &mut World, state: &mut State) -> Result<DownReport, AgentError> {
+    world.doubt_table();
+    let plan = take_down(&state.content.memory, &world.look().await?);
+    for step in &plan.steps {
+        tracing::info!("{step}");
+    }
+    world.apply(&plan).await?;
+    protocol_name::remove(&state.content.made);
+    state.forget()?;
+    Ok(DownReport {
+        done: plan.steps.iter().map(ToString::to_string).collect(),
+        left: plan.problems.iter().map(|problem| problem.what.clone()).collect(),
+    })
+}

@@ -1,0 +1,120 @@
+//! Everything that can wake the agent, as one closed list.
+
+use std::io;
+use std::time::Duration;
+
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::mpsc;
+use tokio::time::{Instant, Interval, sleep_until};
+
+use super::Settings;
+use super::damper::Wait;
+use crate::edge::inventory_file::InventoryFile;
+use crate::edge::notices::{Listener, Notice};
+use crate::error::AgentError;
+use crate::serve::Ask;
+
+/// Notices taken in at one wake; more wait for the next. A burst of this size is one look anyway.
+const NOTICES_MAX: usize = 4096;
+
+/// What woke the agent.
+pub(super) enum Wake {
+    /// The kernel changed.
+    Changed(Vec<Notice>),
+    /// The inventory may have been written, or somebody asks to read it again (`SIGHUP`).
+    Inventory,
+    /// Nothing happened for long enough, or something failed.
+    Timer,
+    /// A command asks.
+    Ask(Ask),
+    /// The watchdog wants to hear from us.
+    Alive,
+    /// The name of the signal that ends us.
+    Stop(&'static str),
+}
+
+/// What the agent listens to.
+pub(super) struct Ears {
+    rtnetlink: Listener,
+    nftables: Listener,
+    inventory: InventoryFile,
+    asked: mpsc::Receiver<Ask>,
+    watchdog: Option<Interval>,
+    hangup: Signal,
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Ears {
+    pub(super) fn open(settings: &Settings, asked: mpsc::Receiver<Ask>) -> Result<Self, AgentError> {
+        let listen = |what: &str| {
+            let what = what.to_owned();
+            move |cause: io::Error| AgentError::Listen { what, cause }
+        };
+        let inventory = settings.inventory.display().to_string();
+        Ok(Self {
+            rtnetlink: Listener::rtnetlink().map_err(listen("rtnetlink"))?,
+            nftables: Listener::nftables().map_err(listen("nftables"))?,
+            inventory: InventoryFile::watch(&settings.inventory).map_err(listen(&inventory))?,
+            asked,
+            // Twice as often as it must be, so that one late wake is no death.
+            watchdog: sd_notify::watchdog_enabled().map(|every| tokio::time::interval(every / 2)),
+            hangup: signal(SignalKind::hangup()).map_err(listen("SIGHUP"))?,
+            terminate: signal(SignalKind::terminate()).map_err(listen("SIGTERM"))?,
+            interrupt: signal(SignalKind::interrupt()).map_err(listen("SIGINT"))?,
+        })
+    }
+
+    /// Waits for the next reason to wake.
+    pub(super) async fn wait(&mut self, wait: Wait) -> Result<Wake, AgentError> {
+        let now = Instant::now();
+        let (timer, hearing) = (now + wait.timer.max(wait.deaf), now + wait.deaf);
+        let broken = |what: &str, cause| AgentError::Listen { what: what.to_owned(), cause };
+        let Self { rtnetlink, nftables, inventory, asked, watchdog, hangup, terminate, interrupt } = self;
+        let kernel = async {
+            if wait.deaf > Duration::ZERO {
+                sleep_until(hearing).await;
+            }
+            tokio::select! {
+                notices = rtnetlink.next() => notices,
+                notices = nftables.next() => notices,
+            }
+        };
+        let wake = tokio::select! {
+            notices = kernel => Wake::Changed(notices.map_err(|cause| broken("the kernel's notices", cause))?),
+            read = inventory.changed() => read.map(|()| Wake::Inventory).map_err(|cause| broken("the inventory", cause))?,
+            Some(ask) = asked.recv() => Wake::Ask(ask),
+            () = tick(watchdog) => Wake::Alive,
+            _ = hangup.recv() => Wake::Inventory,
+            _ = terminate.recv() => Wake::Stop("SIGTERM"),
+            _ = interrupt.recv() => Wake::Stop("SIGINT"),
+            () = sleep_until(timer) => Wake::Timer,
+        };
+        match wake {
+            Wake::Changed(notices) => Ok(Wake::Changed(
+                self.drain(notices).await.map_err(|cause| broken("the kernel's notices", cause))?,
+            )),
+            other => Ok(other),
+        }
+    }
+
+    /// Takes in what else has been told already, so that a burst is one look.
+    async fn drain(&mut self, mut notices: Vec<Notice>) -> io::Result<Vec<Notice>> {
+        while notices.len() < NOTICES_MAX {
+            tokio::select! {
+                biased;
+                more = self.rtnetlink.next() => notices.extend(more?),
+                more = self.nftables.next() => notices.extend(more?),
+                () = std::future::ready(()) => break,
+            }
+        }
+        Ok(notices)
+    }
+}
+
+async fn tick(watchdog: &mut Option<Interval>) {
+    match watchdog {
+        Some(interval) => drop(interval.tick().await),
+        None => std::future::pending().await,
+    }
+}

@@ -1,0 +1,51 @@
+//! Tells how the host stands, from the last look and plan.
+
+use std::collections::BTreeMap;
+
+use byway_api::{AgentStatus, HostStatus, Status, host_statuses};
+use byway_fabric::cluster::HostName;
+use byway_fabric::desired::Desired;
+use byway_fabric::observed::{METRIC, Observed};
+use byway_fabric::plan::Plan;
+
+use crate::store::Store;
+
+/// What one look found out.
+#[derive(Debug, Clone)]
+pub struct Findings {
+    /// What should be.
+    pub desired: Desired,
+    /// What is.
+    pub observed: Observed,
+    /// What is to do.
+    pub plan: Plan,
+}
+
+/// The status that follows from a look.
+#[must_use]
+pub fn status(store: &Store, findings: &Findings, agent: Option<AgentStatus>) -> Status {
+    Status {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        agent,
+        host: store.me().name.clone(),
+        hosts: hosts(store, findings),
+        problems: findings.plan.problems.clone(),
+        pending: findings.plan.steps.len(),
+        inventory: store.status(),
+    }
+}
+
+fn hosts(store: &Store, findings: &Findings) -> Vec<HostStatus> {
+    let mut counts: BTreeMap<&HostName, (usize, usize)> = BTreeMap::new();
+    for wanted in findings.desired.routes.values() {
+        counts.entry(&wanted.host).or_default().0 += 1;
+    }
+    for route in findings.observed.routes.iter().filter(|route| route.is_ours() && route.metric == METRIC) {
+        let Some(wanted) = findings.desired.routes.get(&route.to) else { continue };
+        if route.via == Some(wanted.via) && route.dev == Some(wanted.dev) {
+            counts.entry(&wanted.host).or_default().1 += 1;
+        }
+    }
+    let count = |host: &HostName| counts.get(host).copied().unwrap_or_default();
+    host_statuses(store.cluster(), &store.me().name, &findings.plan.problems, count)
+}

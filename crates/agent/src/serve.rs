@@ -1,0 +1,130 @@
+//! The local API: HTTP on a unix socket that only root and its group may use.
+
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use byway_api::{DownReport, PlanReport, Refusal, SOCKET, Status, path};
+use tokio::net::UnixListener;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::JoinHandle;
+
+use crate::error::{AgentError, links};
+
+/// Questions that may wait for the loop; more are told to come again.
+pub(crate) const ASKS_MAX: usize = 16;
+/// How long an answer that is under way may take when the agent ends.
+const FAREWELL: Duration = Duration::from_secs(2);
+
+/// What only the loop can answer.
+#[derive(Debug)]
+pub(crate) enum Ask {
+    /// What would be changed now?
+    Plan(oneshot::Sender<Result<PlanReport, AgentError>>),
+    /// Take everything out and end.
+    Down(oneshot::Sender<Result<DownReport, AgentError>>),
+}
+
+#[derive(Clone)]
+struct Desk {
+    status: Arc<Mutex<Option<Status>>>,
+    asks: mpsc::Sender<Ask>,
+}
+
+/// The API while it is served.
+#[derive(Debug)]
+pub(crate) struct Server {
+    socket: PathBuf,
+    stop: watch::Sender<bool>,
+    task: JoinHandle<()>,
+}
+
+/// Starts to serve in `run_dir`.
+///
+/// # Errors
+/// When the socket cannot be made.
+pub(crate) fn start(
+    run_dir: &Path,
+    status: Arc<Mutex<Option<Status>>>,
+    asks: mpsc::Sender<Ask>,
+) -> Result<Server, AgentError> {
+    let socket = run_dir.join(SOCKET);
+    let listener =
+        listen(&socket).map_err(|cause| AgentError::Listen { what: socket.display().to_string(), cause })?;
+    let routes = Router::new()
+        .route(path::STATUS, get(tell_status))
+        .route(path::PLAN, get(tell_plan))
+        .route(path::DOWN, post(take_down))
+        .with_state(Desk { status, asks });
+    let (stop, mut stopped) = watch::channel(false);
+    let task = tokio::spawn(async move {
+        let until = async move { drop(stopped.wait_for(|stop| *stop).await) };
+        if let Err(error) = axum::serve(listener, routes).with_graceful_shutdown(until).await {
+            tracing::error!(%error, "the local API ended");
+        }
+    });
+    Ok(Server { socket, stop, task })
+}
+
+/// Listens on the socket. One that is there was left by an agent that was killed: we hold the lock.
+fn listen(socket: &Path) -> std::io::Result<UnixListener> {
+    match std::fs::remove_file(socket) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let listener = UnixListener::bind(socket)?;
+    std::fs::set_permissions(socket, std::fs::Permissions::from_mode(0o660))?;
+    Ok(listener)
+}
+
+impl Server {
+    /// Lets the answers that are under way out, and ends.
+    pub(crate) async fn stop(self) {
+        self.stop.send_replace(true);
+        if tokio::time::timeout(FAREWELL, self.task).await.is_err() {
+            tracing::warn!("a command did not take its answer in time");
+        }
+        let _ = std::fs::remove_file(&self.socket);
+    }
+}
+
+async fn tell_status(State(desk): State<Desk>) -> Response {
+    let status = desk.status.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    match status {
+        Some(status) => Json(status).into_response(),
+        None => refuse(StatusCode::SERVICE_UNAVAILABLE, vec!["the agent has not looked yet".to_owned()]),
+    }
+}
+
+async fn tell_plan(State(desk): State<Desk>) -> Response {
+    ask(&desk, Ask::Plan).await
+}
+
+async fn take_down(State(desk): State<Desk>) -> Response {
+    ask(&desk, Ask::Down).await
+}
+
+async fn ask<T: serde::Serialize>(
+    desk: &Desk,
+    question: fn(oneshot::Sender<Result<T, AgentError>>) -> Ask,
+) -> Response {
+    let (answer, answered) = oneshot::channel();
+    if desk.asks.try_send(question(answer)).is_err() {
+        return refuse(StatusCode::SERVICE_UNAVAILABLE, vec!["the agent is busy; ask again".to_owned()]);
+    }
+    match answered.await {
+        Ok(Ok(report)) => Json(report).into_response(),
+        Ok(Err(error)) => refuse(StatusCode::INTERNAL_SERVER_ERROR, links(&error)),
+        Err(_) => refuse(StatusCode::SERVICE_UNAVAILABLE, vec!["the agent is ending".to_owned()]),
+    }
+}
+
+fn refuse(code: StatusCode, chain: Vec<String>) -> Response {
+    (code, Json(Refusal { chain })).into_response()
+}

@@ -1,0 +1,127 @@
+//! Everything that the agent looks at and changes, gathered: look whole, then do a plan's steps in order.
+
+use byway_fabric::observed::Observed;
+use byway_fabric::plan::{Plan, Step};
+use byway_fabric::table::Table;
+
+use crate::edge::netlink::Netlink;
+use crate::edge::nft::{Nft, script};
+use crate::edge::{look, route, sysctls};
+use crate::error::AgentError;
+
+/// The host, as far as Byway has to do with it.
+#[derive(Debug)]
+pub struct World {
+    netlink: Netlink,
+    nft: Nft,
+    /// Our table as it was last read; unknown after it was touched. Reading it means running `nft`, and
+    /// every change of it is told in a notice.
+    table: Option<Option<Table>>,
+}
+
+impl World {
+    /// Opens what is needed to look and to change.
+    ///
+    /// # Errors
+    /// When there is no netlink.
+    pub fn open() -> Result<Self, AgentError> {
+        let netlink =
+            Netlink::open().map_err(|cause| AgentError::Netlink { doing: "talk to the kernel", cause })?;
+        Ok(Self { netlink, nft: Nft::default(), table: None })
+    }
+
+    /// Forgets what is known of the table: somebody touched it, or it may have been.
+    pub fn doubt_table(&mut self) {
+        self.table = None;
+    }
+
+    /// Whether a netlink port is one by which we change things.
+    #[must_use]
+    pub fn is_own(&self, port: u32) -> bool {
+        port != 0 && (port == self.netlink.port() || self.nft.is_own(port))
+    }
+
+    /// Looks at everything, whole.
+    ///
+    /// # Errors
+    /// When anything could not be read whole.
+    pub async fn look(&mut self) -> Result<Observed, AgentError> {
+        let failed = |doing| move |cause| AgentError::Netlink { doing, cause };
+        let links = look::links(&mut self.netlink).map_err(failed("list the links"))?;
+        let routes = look::routes(&mut self.netlink).map_err(failed("list the routes"))?;
+        let sysctls = sysctls::read(&links)?;
+        let table = match &self.table {
+            Some(known) => known.clone(),
+            None => self.table.insert(self.nft.read().await?).clone(),
+        };
+        Ok(Observed { links, routes, sysctls, table })
+    }
+
+    /// Does the steps in their order. A step that fails does not keep the others from being tried: a host with
+    /// one route less is better than one with none.
+    ///
+    /// # Errors
+    /// The first that failed.
+    pub async fn apply(&mut self, plan: &Plan) -> Result<(), AgentError> {
+        let mut first_error = None;
+        for group in plan.steps.chunk_by(|one, other| hand(one) == hand(other)) {
+            if let Err(error) = self.apply_group(group).await {
+                tracing::warn!(error = crate::error::chain(&error), "a step failed");
+                first_error.get_or_insert(error);
+            }
+        }
+        first_error.map_or(Ok(()), Err)
+    }
+
+    async fn apply_group(&mut self, steps: &[Step]) -> Result<(), AgentError> {
+        match steps.first().map(hand) {
+            Some(Hand::Nft) => {
+                self.table = None;
+                let all: String = steps.iter().filter_map(script).collect();
+                let doing = steps.iter().map(Step::what).next().unwrap_or_default();
+                Ok(self.nft.apply(&all, &doing).await?)
+            }
+            Some(Hand::Sysctl) => apply_sysctls(steps),
+            Some(Hand::Route) => self.apply_routes(steps),
+            None => Ok(()),
+        }
+    }
+
+    fn apply_routes(&mut self, steps: &[Step]) -> Result<(), AgentError> {
+        let refusals = route::apply(&mut self.netlink, steps)
+            .map_err(|cause| AgentError::Netlink { doing: "change routes", cause })?;
+        let others = refusals.len().saturating_sub(1);
+        match refusals.into_iter().next() {
+            Some((what, refusal)) => Err(AgentError::Refused { what, others, cause: refusal.cause }),
+            None => Ok(()),
+        }
+    }
+}
+
+fn apply_sysctls(steps: &[Step]) -> Result<(), AgentError> {
+    for step in steps {
+        if let Step::PutSysctl { sysctl, to, .. } = step {
+            sysctls::write(sysctl, to)?;
+        }
+    }
+    Ok(())
+}
+
+/// By what a step is done.
+#[derive(PartialEq)]
+enum Hand {
+    Nft,
+    Sysctl,
+    Route,
+}
+
+fn hand(step: &Step) -> Hand {
+    match step {
+        Step::PutTable { .. }
+        | Step::PutElements { .. }
+        | Step::DelElements { .. }
+        | Step::DelTable { .. } => Hand::Nft,
+        Step::PutSysctl { .. } => Hand::Sysctl,
+        Step::PutRoute { .. } | Step::DelRoute { .. } => Hand::Route,
+    }
+}

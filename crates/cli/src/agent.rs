@@ -1,0 +1,33 @@
+//! `byway agent`: the agent in the foreground, its log on standard error.
+
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+use byway_agent::keep;
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
+
+use crate::settings::{self, Common};
+
+pub(crate) fn run(common: &Common) -> anyhow::Result<ExitCode> {
+    let (settings, log) = settings::agent(common)?;
+    start_log(&log)?;
+    settings::runtime()?.block_on(keep::run(settings))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn start_log(filter: &str) -> anyhow::Result<()> {
+    let targets: Targets = filter.parse().with_context(|| format!("understand the log filter `{filter}`"))?;
+    // The journal has its own clock.
+    let journal = std::env::var_os("JOURNAL_STREAM").is_some();
+    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_target(false);
+    let lines = lines.with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()));
+    let registry = tracing_subscriber::registry().with(targets);
+    if journal {
+        registry.with(lines.without_time()).init()
+    } else {
+        registry.with(lines).init()
+    }
+    Ok(())
+}

@@ -1,0 +1,36 @@
+//! `byway down`: everything of ours goes, the host is as it was found.
+
+use std::process::ExitCode;
+
+use byway_agent::once;
+use byway_api::{DownReport, client, path};
+
+use crate::settings::{self, Common};
+use crate::show::{GOOD, LOOK, print, print_json, styled};
+
+pub(crate) fn run(common: &Common) -> anyhow::Result<ExitCode> {
+    let (settings, _) = settings::agent(common)?;
+    let report: DownReport = settings::runtime()?.block_on(async {
+        match client::post(&settings.run_dir.join(byway_api::SOCKET), path::DOWN).await {
+            Ok(report) => Ok::<_, anyhow::Error>(report),
+            Err(error) if error.nobody_listens() => Ok(once::down(&settings).await?),
+            Err(error) => Err(error.into()),
+        }
+    })?;
+    if common.json {
+        print_json(&report)?;
+    } else {
+        print(&text(&report));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn text(report: &DownReport) -> String {
+    let mut text: String = report.done.iter().map(|sentence| format!("  {sentence}\n")).collect();
+    for left in &report.left {
+        text += &format!("  {} {left}\n", styled(LOOK, "left:"));
+    }
+    let verdict =
+        if report.done.is_empty() { "nothing of byway's was here" } else { "this host is as it was found" };
+    text + &format!("{}\n", styled(GOOD, verdict))
+}

@@ -1,0 +1,258 @@
+//! `byway hosts` and `byway host add|remove`: the inventory, shown and edited.
+
+mod rewrite;
+
+use std::net::IpAddr;
+use std::path::Path;
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+use byway_fabric::cluster::{Host, HostName};
+use byway_fabric::inventory::edit::{self, EditError, Edited, NewHost};
+use byway_fabric::inventory::{self, INVENTORY_BYTES_MAX, Inventory};
+use clap::{Args, Subcommand};
+use ipnet::IpNet;
+use serde_json::{Value, json};
+
+use crate::complaint::Advised;
+use crate::show;
+use rewrite::Locked;
+
+/// `byway host …`
+#[derive(Debug, Subcommand)]
+pub(crate) enum HostCommand {
+    /// Add a host to the inventory; nothing is written if it would contradict another
+    Add(AddArgs),
+    /// Take a host out of the inventory
+    #[command(alias = "rm")]
+    Remove(RemoveArgs),
+}
+
+/// `byway host add`
+#[derive(Debug, Args)]
+pub(crate) struct AddArgs {
+    /// Its name, as `hostname` prints it there
+    #[arg(value_parser = host_name)]
+    name: HostName,
+    /// Its own address, to which the other hosts send; one IPv4, one IPv6, or both
+    #[arg(long = "address", value_name = "ADDRESS", required = true, value_delimiter = ',')]
+    addresses: Vec<IpAddr>,
+    /// The subnet of its containers, as 172.41.0.0/16; without it, the first free one of the prefixes
+    #[arg(long = "subnet", value_name = "SUBNET", value_delimiter = ',')]
+    subnets: Vec<IpNet>,
+    /// Print the new text and write nothing
+    #[arg(long)]
+    dry_run: bool,
+}
+
+/// `byway host remove`
+#[derive(Debug, Args)]
+pub(crate) struct RemoveArgs {
+    /// Its name
+    name: String,
+    /// Print the new text and write nothing
+    #[arg(long)]
+    dry_run: bool,
+}
+
+fn host_name(text: &str) -> Result<HostName, byway_fabric::cluster::BadHostName> {
+    HostName::try_from(text.to_owned())
+}
+
+/// Reads the inventory at `path`.
+pub(crate) fn read(path: &Path) -> anyhow::Result<Inventory> {
+    let name = path.display().to_string();
+    let bytes = match bounded(path) {
+        Err(cause) if cause.kind() == std::io::ErrorKind::NotFound => {
+            let hint = "`byway host add` writes the first host; --inventory names another file".into();
+            return Err(Advised { what: format!("there is no inventory {name}"), hint, cause: None }.into());
+        }
+        bytes => bytes.with_context(|| format!("read {name}"))?,
+    };
+    Ok(inventory::read_bytes(&name, &bytes)?)
+}
+
+/// The bytes of a file, one more than allowed at most: whoever reads them says that it is too long.
+fn bounded(path: &Path) -> std::io::Result<Vec<u8>> {
+    use std::io::Read as _;
+    let mut bytes = Vec::new();
+    std::fs::File::open(path)?.take(INVENTORY_BYTES_MAX as u64 + 1).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+/// `byway hosts`: lists the hosts of the inventory at `path`.
+pub(crate) fn list(path: &Path, json: bool) -> anyhow::Result<ExitCode> {
+    let inventory = read(path)?;
+    if json {
+        show::print_json(&list_json(&inventory))?;
+    } else {
+        show::print(&list_text(&inventory));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn list_text(inventory: &Inventory) -> String {
+    let row = |host: &Host| {
+        let mark = if inventory.is_by_position(&host.name) { "by position" } else { "" };
+        [host.name.to_string(), joined(&host.addresses), joined(&host.subnets), mark.to_owned()]
+    };
+    show::table(["HOST", "ADDRESSES", "SUBNETS", ""], inventory.cluster().hosts.iter().map(row))
+}
+
+fn list_json(inventory: &Inventory) -> Value {
+    let host = |host: &Host| {
+        json!({
+            "name": host.name,
+            "addresses": host.addresses,
+            "subnets": host.subnets,
+            "by_position": inventory.is_by_position(&host.name),
+        })
+    };
+    let hosts: Vec<Value> = inventory.cluster().hosts.iter().map(host).collect();
+    json!({ "prefixes": inventory.cluster().prefixes, "hosts": hosts })
+}
+
+/// `byway host add|remove`: edits the inventory at `path`, as a whole and alone.
+pub(crate) fn edit(command: HostCommand, path: &Path, json: bool) -> anyhow::Result<ExitCode> {
+    let done = match command {
+        HostCommand::Add(args) => {
+            let subnets = (!args.subnets.is_empty()).then_some(args.subnets);
+            let new = NewHost { name: args.name, addresses: args.addresses, subnets };
+            rewritten(path, args.dry_run, "added", |file, text| edit::add(file, text, new))?
+        }
+        HostCommand::Remove(args) => {
+            rewritten(path, args.dry_run, "removed", |file, text| edit::remove(file, text, &args.name))?
+        }
+    };
+    if json {
+        show::print_json(&done.json())?;
+    } else {
+        show::print(&done.text());
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// An edit that was done, or would be.
+struct Done {
+    verb: &'static str,
+    file: String,
+    edited: Edited,
+    dry_run: bool,
+}
+
+fn rewritten(
+    path: &Path,
+    dry_run: bool,
+    verb: &'static str,
+    change: impl FnOnce(&str, &str) -> Result<Edited, EditError>,
+) -> anyhow::Result<Done> {
+    let file = path.display().to_string();
+    let locked = Locked::open(path)?;
+    let bytes = locked.read()?;
+    let edited = change(&file, inventory::decode(&file, &bytes)?)?;
+    if !dry_run {
+        locked.replace(&edited.text)?;
+    }
+    Ok(Done { verb, file, edited, dry_run })
+}
+
+impl Done {
+    fn text(&self) -> String {
+        if self.dry_run { self.edited.text.clone() } else { self.sentences() }
+    }
+
+    fn sentences(&self) -> String {
+        let host = &self.edited.host;
+        let (addresses, subnets) = (joined(&host.addresses), joined(&host.subnets));
+        let preposition = if self.verb == "added" { "to" } else { "from" };
+        let (verb, file) = (self.verb, &self.file);
+        let mut lines =
+            vec![format!("{verb} host {} at {addresses} with {subnets} {preposition} {file}", host.name)];
+        let written_back = self.edited.written_back.iter();
+        lines.extend(written_back.map(|host| {
+            format!("wrote out {} of host {}, until now by position", joined(&host.subnets), host.name)
+        }));
+        lines.push("copy the file to the other hosts: it is the same on all of them".into());
+        lines.join("\n") + "\n"
+    }
+
+    fn json(&self) -> Value {
+        let mut value = json!({
+            "inventory": self.file,
+            (self.verb): self.edited.host,
+            "written_back": self.edited.written_back,
+            "written": !self.dry_run,
+        });
+        if self.dry_run {
+            value["text"] = self.edited.text.clone().into();
+        }
+        value
+    }
+}
+
+fn joined<T: ToString>(items: &[T]) -> String {
+    items.iter().map(T::to_string).collect::<Vec<_>>().join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BY_POSITION: &str = "\
+[cluster]
+prefixes = [\"172.32.0.0/16\"]
+[[host]]
+name = \"a\"
+addresses = [\"10.0.0.1\"]
+";
+
+    #[test]
+    fn an_edit_says_what_it_did() {
+        let (_folder, path) = inventory(BY_POSITION);
+        let file = path.display();
+        let done = add_b(&path, false);
+        let expected = format!(
+            "added host b at 10.0.0.2 with 172.32.1.0/24 to {file}\n\
+             wrote out 172.32.0.0/24 of host a, until now by position\n\
+             copy the file to the other hosts: it is the same on all of them\n"
+        );
+        assert_eq!(done.text(), expected);
+        let expected = "\
+HOST  ADDRESSES  SUBNETS
+a     10.0.0.1   172.32.0.0/24
+b     10.0.0.2   172.32.1.0/24
+";
+        assert_eq!(list_text(&read(&path).unwrap()), expected);
+    }
+
+    #[test]
+    fn a_dry_run_shows_the_text_and_writes_nothing() {
+        let (_folder, path) = inventory(BY_POSITION);
+        let done = add_b(&path, true);
+        assert!(done.text().ends_with("subnets = [\"172.32.1.0/24\"]\n"));
+        assert_eq!(done.json()["written"], false);
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), BY_POSITION);
+        assert!(list_text(&read(&path).unwrap()).ends_with("172.32.0.0/24  by position\n"));
+    }
+
+    #[test]
+    fn without_an_inventory_there_is_advice() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("inventory.toml");
+        let error = read(&path).unwrap_err();
+        assert_eq!(error.to_string(), format!("there is no inventory {}", path.display()));
+    }
+
+    fn add_b(path: &Path, dry_run: bool) -> Done {
+        let name = host_name("b").unwrap();
+        let new = NewHost { name, addresses: vec!["10.0.0.2".parse().unwrap()], subnets: None };
+        rewritten(path, dry_run, "added", |file, text| edit::add(file, text, new)).unwrap()
+    }
+
+    fn inventory(text: &str) -> (tempfile::TempDir, std::path::PathBuf) {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("inventory.toml");
+        std::fs::write(&path, text).unwrap();
+        (folder, path)
+    }
+}

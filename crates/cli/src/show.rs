@@ -1,0 +1,68 @@
+//! How things look: tables, colours on a terminal only, and errors that say what to do.
+
+use std::io::Write as _;
+use std::process::ExitCode;
+
+use anstyle::{AnsiColor, Style};
+use comfy_table::{Table, presets};
+use serde::Serialize;
+
+pub(crate) const GOOD: Style = AnsiColor::Green.on_default();
+pub(crate) const BAD: Style = AnsiColor::Red.on_default().bold();
+pub(crate) const LOOK: Style = AnsiColor::Yellow.on_default();
+pub(crate) const HEAD: Style = Style::new().bold();
+pub(crate) const FAINT: Style = Style::new().dimmed();
+
+/// Text in a style; the style vanishes where the output is no terminal.
+pub(crate) fn styled(style: Style, text: impl std::fmt::Display) -> String {
+    format!("{style}{text}{style:#}")
+}
+
+/// Writes to standard output, with colours on a terminal only.
+pub(crate) fn print(text: &str) {
+    // Nobody is left to tell that nobody listens.
+    let _ = anstream::stdout().write_all(text.as_bytes());
+}
+
+/// Prints a value for programs.
+pub(crate) fn print_json(value: &impl Serialize) -> anyhow::Result<()> {
+    print(&(serde_json::to_string_pretty(value)? + "\n"));
+    Ok(())
+}
+
+/// A table without borders, its columns aligned.
+pub(crate) fn table<const N: usize>(head: [&str; N], rows: impl IntoIterator<Item = [String; N]>) -> String {
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING);
+    table.set_header(head);
+    for row in rows {
+        table.add_row(row);
+    }
+    for column in table.column_iter_mut() {
+        column.set_padding((0, 2));
+    }
+    table.lines().map(|line| line.trim_end().to_owned() + "\n").collect()
+}
+
+/// Prints an error with its causes, as text or as JSON, and says that the command failed.
+pub(crate) fn error(error: &anyhow::Error, json: bool) -> ExitCode {
+    let chain: Vec<String> = error.chain().map(ToString::to_string).collect();
+    if json {
+        let _ = print_json(&serde_json::json!({ "error": chain }));
+    } else {
+        let mut text = format!("{} {}\n", styled(BAD, "error:"), chain[0]);
+        for cause in &chain[1..] {
+            text += &format!("  because: {cause}\n");
+        }
+        let _ = anstream::stderr().write_all(text.as_bytes());
+    }
+    ExitCode::FAILURE
+}
+
+/// Lets the process end by SIGPIPE, as every other command does.
+pub(crate) fn end_quietly_on_broken_pipe() {
+    // SAFETY: the default action is installed before there is any thread or handler.
+    let _ = unsafe {
+        nix::sys::signal::signal(nix::sys::signal::Signal::SIGPIPE, nix::sys::signal::SigHandler::SigDfl)
+    };
+}

@@ -1,0 +1,141 @@
+//! `byway status`: how this host stands.
+
+use std::process::ExitCode;
+
+use byway_agent::once;
+use byway_api::{AgentStatus, HostState, Status, client, path};
+use byway_fabric::problem::Problem;
+use jiff::Timestamp;
+
+use crate::settings::{self, Common};
+use crate::show::{BAD, FAINT, GOOD, HEAD, LOOK, print, print_json, styled, table};
+
+pub(crate) fn run(common: &Common) -> anyhow::Result<ExitCode> {
+    let (settings, _) = settings::agent(common)?;
+    let status: Status = settings::runtime()?.block_on(async {
+        match client::get(&settings.run_dir.join(byway_api::SOCKET), path::STATUS).await {
+            Ok(status) => Ok::<_, anyhow::Error>(status),
+            Err(error) if error.nobody_listens() => Ok(once::status(&settings).await?),
+            Err(error) => Err(error.into()),
+        }
+    })?;
+    if common.json {
+        print_json(&status)?;
+    } else {
+        print(&text(&status, Timestamp::now()));
+    }
+    Ok(if is_well(&status) { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Whether nobody has to look: an agent keeps the host, and everything that should be there is.
+fn is_well(status: &Status) -> bool {
+    let agent_is_well = status.agent.as_ref().is_some_and(|agent| agent.trouble.is_none());
+    agent_is_well && status.problems.is_empty() && status.pending == 0 && status.inventory.rejected.is_none()
+}
+
+fn text(status: &Status, now: Timestamp) -> String {
+    let mut text = headline(status, now);
+    text += &agent_lines(status.agent.as_ref(), now);
+    if let Some(rejected) = &status.inventory.rejected {
+        text += &format!(
+            "{} {} is not taken since {}; the last good state stays in force\n  {}\n",
+            styled(BAD, "inventory:"),
+            status.inventory.path,
+            ago(rejected.since, now),
+            rejected.mistakes.replace('\n', "\n  "),
+        );
+    }
+    text += "\n";
+    text += &hosts(status);
+    text + &problems(&status.problems)
+}
+
+fn headline(status: &Status, now: Timestamp) -> String {
+    let (expected, present) = routes(status);
+    let verdict = match (&status.agent, is_well(status)) {
+        (_, true) => styled(GOOD, "well"),
+        (None, _) => styled(BAD, "no agent runs here"),
+        _ => styled(LOOK, "needs a look"),
+    };
+    let since = status.agent.as_ref().map_or_else(String::new, |agent| {
+        format!(" · agent pid {} since {}", agent.pid, ago(agent.since, now))
+    });
+    let pending =
+        if status.pending > 0 { format!(" · {} changes due", status.pending) } else { String::new() };
+    format!(
+        "{}  {verdict} · {} hosts · routes {present} of {expected} present{pending}{since}\n",
+        styled(HEAD, &status.host),
+        status.hosts.len(),
+    )
+}
+
+fn routes(status: &Status) -> (usize, usize) {
+    let hosts = &status.hosts;
+    (hosts.iter().map(|host| host.routes_expected).sum(), hosts.iter().map(|host| host.routes_present).sum())
+}
+
+fn agent_lines(agent: Option<&AgentStatus>, now: Timestamp) -> String {
+    let Some(agent) = agent else { return String::new() };
+    let mut text = String::new();
+    if let Some(trouble) = &agent.trouble {
+        text += &format!("{} {trouble}\n", styled(BAD, "trouble:"));
+    }
+    if let Some(change) = &agent.last_change {
+        text += &format!("last change   {}, by {}, {}\n", change.what, change.who, ago(change.at, now));
+    }
+    if let Some(repair) = &agent.last_repair {
+        let first = repair.steps.first().map_or("", String::as_str);
+        let more = repair.steps.len().saturating_sub(1);
+        let more = if more > 0 { format!(" (and {more} more)") } else { String::new() };
+        #[expect(clippy::cast_precision_loss, reason = "shown with one decimal")]
+        let ms = repair.micros as f64 / 1000.0;
+        text += &format!("last repair   {first}{more}, in {ms:.1} ms, {}\n", ago(repair.at, now));
+    }
+    text
+}
+
+fn hosts(status: &Status) -> String {
+    let list = |items: Vec<String>| items.join(" ");
+    let rows = status.hosts.iter().map(|host| {
+        let routes = match host.state {
+            HostState::ThisHost => "-".to_owned(),
+            _ => format!("{}/{}", host.routes_present, host.routes_expected),
+        };
+        [
+            host.name.to_string(),
+            list(host.addresses.iter().map(ToString::to_string).collect()),
+            list(host.subnets.iter().map(ToString::to_string).collect()),
+            routes,
+            host.state.to_string(),
+        ]
+    });
+    table(["HOST", "ADDRESSES", "SUBNETS", "ROUTES", "STATE"], rows)
+}
+
+/// Problems as sentences, with what to do below each.
+pub(crate) fn problems(problems: &[Problem]) -> String {
+    let mut text = String::new();
+    for problem in problems {
+        text += &format!("\n{} {}", styled(LOOK, format!("{}:", problem.kind)), problem.what);
+        if let Some(hint) = &problem.hint {
+            text += &format!("\n  {}", styled(FAINT, hint));
+        }
+    }
+    if !text.is_empty() {
+        text.push('\n');
+    }
+    text
+}
+
+/// How long ago, in the largest unit that says enough.
+fn ago(then: Timestamp, now: Timestamp) -> String {
+    let seconds = now.duration_since(then).as_secs().max(0);
+    let (count, unit) = match seconds {
+        0..=1 => return "just now".to_owned(),
+        2..=119 => (seconds, "s"),
+        120..=7_199 => (seconds / 60, "min"),
+        7_200..=172_799 => (seconds / 3_600, "h"),
+        _ => (seconds / 86_400, "days"),
+    };
+    format!("{count} {unit} ago")
+}

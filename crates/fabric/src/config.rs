@@ -1,0 +1,213 @@
+//! The agent's settings: what can be set, to what, and who has set it.
+//!
+//! Flags are stronger than the environment, the environment than the file, the file than the defaults. Each
+//! source becomes one [`Layer`]; [`merge`] lays them over each other and remembers for every value where it
+//! comes from, because the first question about a setting that surprises is: who says so?
+
+mod layer;
+mod value;
+
+use std::fmt;
+use std::ops::RangeInclusive;
+use std::path::PathBuf;
+
+use crate::cluster::HostName;
+pub use layer::Layer;
+pub use value::{BadInterfaceName, INTERFACE_NAME_BYTES_MAX, check_interface_name, check_log};
+
+/// Where the agent's settings are, unless told otherwise.
+pub const CONFIG_PATH: &str = "/etc/byway/byway.toml";
+
+/// Where the inventory is, unless told otherwise.
+pub const INVENTORY_PATH: &str = "/etc/byway/inventory.toml";
+
+/// Where the agent's socket and lock are, unless told otherwise: gone after a reboot.
+pub const RUN_DIR: &str = "/run/byway";
+
+/// Where the agent remembers what it found, unless told otherwise: still there after a reboot.
+pub const STATE_DIR: &str = "/var/lib/byway";
+
+/// How often the agent looks without being woken, in seconds, unless told otherwise.
+pub const LOOK_EVERY_SECONDS: u64 = 60;
+
+/// How often the agent may look, in seconds: more often costs without use, less often is no safety net.
+pub const LOOK_EVERY_SECONDS_RANGE: RangeInclusive<u64> = 5..=3600;
+
+/// What is logged, unless told otherwise.
+pub const LOG: &str = "info";
+
+/// The longest configuration file, in bytes: all keys with a page of comments each.
+pub const CONFIG_BYTES_MAX: usize = 64 * 1024;
+
+/// The most bridges: a Docker host has one per network, and a list this long is a mistake.
+pub const BRIDGES_MAX: usize = 64;
+
+/// One thing that can be set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Key {
+    /// The name of this host in the inventory.
+    Host,
+    /// The path of the inventory.
+    Inventory,
+    /// The interface through which the other hosts are reached.
+    Uplink,
+    /// The bridges that containers are attached to.
+    Bridges,
+    /// The folder of the socket and the lock.
+    RunDir,
+    /// The folder of what is remembered.
+    StateDir,
+    /// Seconds between two looks without being woken.
+    LookEverySeconds,
+    /// What is logged.
+    Log,
+}
+
+impl Key {
+    /// All keys, in the order in which they are documented.
+    pub const ALL: [Self; 8] = [
+        Self::Host,
+        Self::Inventory,
+        Self::Uplink,
+        Self::Bridges,
+        Self::RunDir,
+        Self::StateDir,
+        Self::LookEverySeconds,
+        Self::Log,
+    ];
+
+    /// Its name in the file; with two dashes before it, its flag.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        self.names().0
+    }
+
+    /// Its name in the environment.
+    #[must_use]
+    pub fn variable(self) -> &'static str {
+        self.names().1
+    }
+
+    fn names(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Host => ("host", "BYWAY_HOST"),
+            Self::Inventory => ("inventory", "BYWAY_INVENTORY"),
+            Self::Uplink => ("uplink", "BYWAY_UPLINK"),
+            Self::Bridges => ("bridges", "BYWAY_BRIDGES"),
+            Self::RunDir => ("run-dir", "BYWAY_RUN_DIR"),
+            Self::StateDir => ("state-dir", "BYWAY_STATE_DIR"),
+            Self::LookEverySeconds => ("look-every-seconds", "BYWAY_LOOK_EVERY_SECONDS"),
+            Self::Log => ("log", "BYWAY_LOG"),
+        }
+    }
+}
+
+/// Who has set a value.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Origin {
+    /// A flag of the command.
+    Flag(Key),
+    /// A variable of the environment.
+    Environment(Key),
+    /// A line of a file, from 1.
+    File {
+        /// The file.
+        file: String,
+        /// The line.
+        line: usize,
+    },
+    /// The machine: its host name.
+    Machine,
+    /// Nobody.
+    Default,
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Flag(key) => write!(f, "from --{}", key.name()),
+            Self::Environment(key) => write!(f, "from {}", key.variable()),
+            Self::File { file, line } => write!(f, "from {file}:{line}"),
+            Self::Machine => f.write_str("the machine's host name"),
+            Self::Default => f.write_str("default"),
+        }
+    }
+}
+
+/// A value and who has set it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Setting<T> {
+    /// The value.
+    pub value: T,
+    /// Who has set it.
+    pub origin: Origin,
+}
+
+/// What the agent goes by.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Config {
+    /// The name of this host in the inventory; none if the machine has no name that could be one.
+    pub host: Option<Setting<HostName>>,
+    /// The path of the inventory.
+    pub inventory: Setting<PathBuf>,
+    /// The interface through which the other hosts are reached; none means that the routes say.
+    pub uplink: Option<Setting<String>>,
+    /// The bridges that containers are attached to; none means those that hold an address of the host's subnets.
+    pub bridges: Option<Setting<Vec<String>>>,
+    /// The folder of the socket and the lock.
+    pub run_dir: Setting<PathBuf>,
+    /// The folder of what is remembered.
+    pub state_dir: Setting<PathBuf>,
+    /// Seconds between two looks without being woken, in [`LOOK_EVERY_SECONDS_RANGE`].
+    pub look_every_seconds: Setting<u64>,
+    /// What is logged: a level, or levels per target.
+    pub log: Setting<String>,
+}
+
+/// Lays the layers over each other, the strongest first: flags, environment, file, machine.
+#[must_use]
+pub fn merge(layers: impl IntoIterator<Item = Layer>) -> Config {
+    let all = layers.into_iter().fold(Layer::default(), Layer::or);
+    Config {
+        host: all.host,
+        inventory: all.inventory.unwrap_or_else(|| default(INVENTORY_PATH.into())),
+        uplink: all.uplink,
+        bridges: all.bridges,
+        run_dir: all.run_dir.unwrap_or_else(|| default(RUN_DIR.into())),
+        state_dir: all.state_dir.unwrap_or_else(|| default(STATE_DIR.into())),
+        look_every_seconds: all.look_every_seconds.unwrap_or_else(|| default(LOOK_EVERY_SECONDS)),
+        log: all.log.unwrap_or_else(|| default(LOG.into())),
+    }
+}
+
+fn default<T>(value: T) -> Setting<T> {
+    Setting { value, origin: Origin::Default }
+}
+
+impl Config {
+    /// The value of a key as text and who has set it; none where nothing is set and the agent finds out itself.
+    #[must_use]
+    pub fn get(&self, key: Key) -> Option<(String, &Origin)> {
+        match key {
+            Key::Host => self.host.as_ref().map(|host| (host.value.to_string(), &host.origin)),
+            Key::Inventory => Some((self.inventory.value.display().to_string(), &self.inventory.origin)),
+            Key::Uplink => self.uplink.as_ref().map(|uplink| (uplink.value.clone(), &uplink.origin)),
+            Key::Bridges => self.bridges.as_ref().map(|bridges| (bridges.value.join(","), &bridges.origin)),
+            Key::RunDir => Some((self.run_dir.value.display().to_string(), &self.run_dir.origin)),
+            Key::StateDir => Some((self.state_dir.value.display().to_string(), &self.state_dir.origin)),
+            Key::LookEverySeconds => {
+                Some((self.look_every_seconds.value.to_string(), &self.look_every_seconds.origin))
+            }
+            Key::Log => Some((self.log.value.clone(), &self.log.origin)),
+        }
+    }
+
+    /// A key in a sentence: `host = docker41 (from BYWAY_HOST)`.
+    #[must_use]
+    pub fn sentence(&self, key: Key) -> String {
+        match self.get(key) {
+            Some((value, origin)) => format!("{} = {value} ({origin})", key.name()),
+            None => format!("{} is not set", key.name()),
+        }
+    }
+}

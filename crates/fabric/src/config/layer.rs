@@ -1,0 +1,201 @@
+//! One source of settings: the flags, the environment, the file, or the machine's name.
+
+use std::path::PathBuf;
+
+use toml::Spanned;
+use toml::de::DeValue;
+
+use super::{CONFIG_BYTES_MAX, Key, LOOK_EVERY_SECONDS_RANGE, Origin, Setting, value};
+use crate::cluster::{BadHostName, HostName};
+use crate::mistake::Mistakes;
+use crate::toml_text::{self, Reading, nearest, quoted};
+
+/// What one source says; it may say nothing.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Layer {
+    /// See [`Key::Host`].
+    pub host: Option<Setting<HostName>>,
+    /// See [`Key::Inventory`].
+    pub inventory: Option<Setting<PathBuf>>,
+    /// See [`Key::Uplink`].
+    pub uplink: Option<Setting<String>>,
+    /// See [`Key::Bridges`].
+    pub bridges: Option<Setting<Vec<String>>>,
+    /// See [`Key::RunDir`].
+    pub run_dir: Option<Setting<PathBuf>>,
+    /// See [`Key::StateDir`].
+    pub state_dir: Option<Setting<PathBuf>>,
+    /// See [`Key::LookEverySeconds`].
+    pub look_every_seconds: Option<Setting<u64>>,
+    /// See [`Key::Log`].
+    pub log: Option<Setting<String>>,
+}
+
+impl Layer {
+    /// What is set by flags: pairs of a key and the text behind its flag. Lists have commas between.
+    ///
+    /// # Errors
+    /// One sentence for each value that cannot be.
+    pub fn from_flags(flags: impl IntoIterator<Item = (Key, String)>) -> Result<Self, Vec<String>> {
+        let mut layer = Self::default();
+        let complain = |(key, text): (Key, String)| {
+            let refused = layer.set(key, &text, Origin::Flag(key));
+            refused.map_err(|why| format!("--{} is {}: {why}", key.name(), quoted(&text))).err()
+        };
+        let complaints: Vec<String> = flags.into_iter().filter_map(complain).collect();
+        if complaints.is_empty() { Ok(layer) } else { Err(complaints) }
+    }
+
+    /// What is set by `BYWAY_…` variables; others are not looked at. An empty value is as if not set.
+    ///
+    /// # Errors
+    /// One sentence for each variable that is unknown or has a value that cannot be.
+    pub fn from_env(pairs: impl IntoIterator<Item = (String, String)>) -> Result<Self, Vec<String>> {
+        let mut layer = Self::default();
+        let mut complaints = Vec::new();
+        for (name, text) in pairs.into_iter().filter(|(name, _)| name.starts_with("BYWAY_")) {
+            match Key::ALL.into_iter().find(|key| key.variable() == name) {
+                None => complaints.push(unknown_variable(&name)),
+                Some(_) if text.is_empty() => {}
+                Some(key) => {
+                    let refused = layer.set(key, &text, Origin::Environment(key));
+                    complaints
+                        .extend(refused.map_err(|why| format!("{name} is {}: {why}", quoted(&text))).err());
+                }
+            }
+        }
+        complaints.sort();
+        if complaints.is_empty() { Ok(layer) } else { Err(complaints) }
+    }
+
+    /// What is set by a configuration file. `file` is its name as the user knows it.
+    ///
+    /// # Errors
+    /// All mistakes in the text, each with its place.
+    pub fn from_toml(file: &str, text: &str) -> Result<Self, Mistakes> {
+        let (mut reading, table) = Reading::open(file, text, CONFIG_BYTES_MAX)?;
+        reading.unknown_keys(&table, "in the configuration", &Key::ALL.map(Key::name));
+        let mut layer = Self::default();
+        for key in Key::ALL {
+            if let Some((name, value)) = table.get_key_value(key.name()) {
+                let origin = Origin::File { file: file.to_owned(), line: reading.line(name.span().start) };
+                layer.set_from(&mut reading, key, value, origin);
+            }
+        }
+        reading.close()?;
+        Ok(layer)
+    }
+
+    /// As [`Layer::from_toml`], from the bytes of a file.
+    ///
+    /// # Errors
+    /// As [`Layer::from_toml`], and when the bytes are not UTF-8.
+    pub fn from_toml_bytes(file: &str, bytes: &[u8]) -> Result<Self, Mistakes> {
+        Self::from_toml(file, toml_text::decode(file, bytes, CONFIG_BYTES_MAX)?)
+    }
+
+    /// What the machine says: its host name is the name of the host.
+    ///
+    /// # Errors
+    /// When a host of a cluster cannot have that name.
+    pub fn from_machine(host_name: &str) -> Result<Self, BadHostName> {
+        let value = HostName::try_from(host_name.to_owned())?;
+        Ok(Self { host: Some(Setting { value, origin: Origin::Machine }), ..Self::default() })
+    }
+
+    /// This layer over a weaker one.
+    pub(super) fn or(self, weaker: Self) -> Self {
+        Self {
+            host: self.host.or(weaker.host),
+            inventory: self.inventory.or(weaker.inventory),
+            uplink: self.uplink.or(weaker.uplink),
+            bridges: self.bridges.or(weaker.bridges),
+            run_dir: self.run_dir.or(weaker.run_dir),
+            state_dir: self.state_dir.or(weaker.state_dir),
+            look_every_seconds: self.look_every_seconds.or(weaker.look_every_seconds),
+            log: self.log.or(weaker.log),
+        }
+    }
+
+    /// Sets one value from text, or says why it cannot be that.
+    fn set(&mut self, key: Key, text: &str, origin: Origin) -> Result<(), String> {
+        match key {
+            Key::Host => self.host = Some(setting(host(text)?, origin)),
+            Key::Inventory => self.inventory = Some(setting(value::path(text, &origin)?, origin)),
+            Key::Uplink => self.uplink = Some(setting(value::interface(text)?, origin)),
+            Key::Bridges => self.bridges = Some(setting(bridges(text)?, origin)),
+            Key::RunDir => self.run_dir = Some(setting(value::run_dir(text, &origin)?, origin)),
+            Key::StateDir => self.state_dir = Some(setting(value::path(text, &origin)?, origin)),
+            Key::LookEverySeconds => {
+                self.look_every_seconds = Some(setting(value::look_every_seconds(text)?, origin));
+            }
+            Key::Log => self.log = Some(setting(value::log(text)?, origin)),
+        }
+        Ok(())
+    }
+
+    fn set_from(
+        &mut self,
+        reading: &mut Reading<'_>,
+        key: Key,
+        value: &Spanned<DeValue<'_>>,
+        origin: Origin,
+    ) {
+        match key {
+            Key::Bridges => self.bridges_from(reading, value, origin),
+            Key::LookEverySeconds => {
+                let number = reading.number(key.name(), value, LOOK_EVERY_SECONDS_RANGE);
+                self.look_every_seconds = number.map(|number| setting(number, origin));
+            }
+            _ => {
+                let Some(text) = reading.string(&format!("`{}`", key.name()), value) else { return };
+                if let Err(why) = self.set(key, text, origin) {
+                    reading.mistake(
+                        value.span(),
+                        format!("`{}` is {}: {why}", key.name(), quoted(text)),
+                        None,
+                    );
+                }
+            }
+        }
+    }
+
+    fn bridges_from(&mut self, reading: &mut Reading<'_>, value: &Spanned<DeValue<'_>>, origin: Origin) {
+        let mut names = Vec::new();
+        for item in reading.list("bridges", value) {
+            let Some(text) = reading.string("each of `bridges`", item) else { continue };
+            match value::interface(text) {
+                Ok(name) => names.push(name),
+                Err(why) => {
+                    reading.mistake(item.span(), format!("{} cannot be a bridge: {why}", quoted(text)), None);
+                }
+            }
+        }
+        if let Err(why) = value::check_bridges(&names) {
+            reading.mistake(value.span(), format!("`bridges` is wrong: {why}"), None);
+        }
+        self.bridges = Some(setting(names, origin));
+    }
+}
+
+fn setting<T>(value: T, origin: Origin) -> Setting<T> {
+    Setting { value, origin }
+}
+
+fn host(text: &str) -> Result<HostName, String> {
+    HostName::try_from(text.to_owned()).map_err(|bad| bad.to_string())
+}
+
+/// Bridges with commas between.
+fn bridges(text: &str) -> Result<Vec<String>, String> {
+    let names =
+        text.split(',').map(|name| value::interface(name.trim())).collect::<Result<Vec<String>, _>>()?;
+    value::check_bridges(&names).map(|()| names)
+}
+
+fn unknown_variable(name: &str) -> String {
+    match nearest(name, Key::ALL.map(Key::variable)) {
+        Some(near) => format!("{} is not a setting: did you mean {near}?", quoted(name)),
+        None => format!("{} is not a setting: {}", quoted(name), Key::ALL.map(Key::variable).join(", ")),
+    }
+}

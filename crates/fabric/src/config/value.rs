@@ -1,0 +1,110 @@
+//! What the values of the settings may be. Every refusal is a clause that follows "`key` is …: ".
+
+use std::path::PathBuf;
+
+use super::{LOOK_EVERY_SECONDS_RANGE, Origin};
+use crate::toml_text::{nearest, quoted};
+
+/// The longest interface name, in bytes: the kernel's IFNAMSIZ less the closing zero.
+pub const INTERFACE_NAME_BYTES_MAX: usize = 15;
+
+/// The longest folder for the socket, in bytes: a socket's path has 107 (`sockaddr_un`), less `/byway.sock`.
+pub(super) const RUN_DIR_BYTES_MAX: usize = 96;
+
+/// The longest path, in bytes: the kernel's `PATH_MAX` less the closing zero.
+const PATH_BYTES_MAX: usize = 4095;
+
+/// The longest log filter, in bytes: a screen full of targets.
+const LOG_BYTES_MAX: usize = 1024;
+
+/// The levels of the log, the fewest words first.
+const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
+
+/// A text that cannot be the name of an interface.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("an interface name has 1 to 15 bytes, no blanks, no `/` and no `:`, and is not `.` or `..`")]
+pub struct BadInterfaceName;
+
+/// Whether the kernel would take `name` for an interface (`dev_valid_name` in net/core/dev.c).
+///
+/// # Errors
+/// When it would not.
+pub fn check_interface_name(name: &str) -> Result<(), BadInterfaceName> {
+    let is_short = (1..=INTERFACE_NAME_BYTES_MAX).contains(&name.len());
+    let is_plain = !name.contains(|c: char| c == '/' || c == ':' || c.is_whitespace() || c.is_control());
+    if is_short && is_plain && name != "." && name != ".." { Ok(()) } else { Err(BadInterfaceName) }
+}
+
+/// Whether `filter` says what to log: a level (`info`), or levels per target (`warn,byway_agent=debug`).
+///
+/// # Errors
+/// What is wrong with the part that is wrong, with a suggestion where there is one.
+pub fn check_log(filter: &str) -> Result<(), String> {
+    if filter.len() > LOG_BYTES_MAX {
+        return Err(format!("it is longer than {LOG_BYTES_MAX} bytes"));
+    }
+    filter.split(',').try_for_each(check_log_part)
+}
+
+fn check_log_part(part: &str) -> Result<(), String> {
+    let (target, level) = part.split_once('=').map_or((None, part), |(target, level)| (Some(target), level));
+    if let Some(target) = target
+        && !is_target(target)
+    {
+        return Err(format!("{} is not the name of a target", quoted(target)));
+    }
+    if LEVELS.contains(&level.to_ascii_lowercase().as_str()) {
+        return Ok(());
+    }
+    let meant = nearest(level, LEVELS).map(|near| format!(": did you mean `{near}`?"));
+    let meant = meant.unwrap_or_else(|| format!(", which is one of {}", LEVELS.join(", ")));
+    Err(format!("{} is not a level{meant}", quoted(level)))
+}
+
+fn is_target(target: &str) -> bool {
+    !target.is_empty() && target.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | ':'))
+}
+
+pub(super) fn log(text: &str) -> Result<String, String> {
+    check_log(text).map(|()| text.to_owned())
+}
+
+pub(super) fn interface(text: &str) -> Result<String, String> {
+    check_interface_name(text).map(|()| text.to_owned()).map_err(|bad| bad.to_string())
+}
+
+/// A path; from a flag it may depend on where one stands, from anywhere else it may not.
+pub(super) fn path(text: &str, origin: &Origin) -> Result<PathBuf, String> {
+    let may_be_relative = matches!(origin, Origin::Flag(_));
+    match text {
+        "" => Err("it is empty".into()),
+        text if text.contains('\0') => Err("it has a NUL byte".into()),
+        text if text.len() > PATH_BYTES_MAX => Err(format!("it is longer than {PATH_BYTES_MAX} bytes")),
+        text if !text.starts_with('/') && !may_be_relative => {
+            Err("it must start with `/`, or it would depend on where the agent is started".into())
+        }
+        text => Ok(text.into()),
+    }
+}
+
+pub(super) fn run_dir(text: &str, origin: &Origin) -> Result<PathBuf, String> {
+    if text.len() > RUN_DIR_BYTES_MAX {
+        return Err(format!("it is longer than {RUN_DIR_BYTES_MAX} bytes, too long for a socket in it"));
+    }
+    path(text, origin)
+}
+
+pub(super) fn look_every_seconds(text: &str) -> Result<u64, String> {
+    let (least, most) = LOOK_EVERY_SECONDS_RANGE.into_inner();
+    let number = text.parse().ok().filter(|number| LOOK_EVERY_SECONDS_RANGE.contains(number));
+    number.ok_or_else(|| format!("it can be {least} to {most}"))
+}
+
+/// Whether one name stands there twice.
+pub(super) fn check_bridges(bridges: &[String]) -> Result<(), String> {
+    if bridges.len() > super::BRIDGES_MAX {
+        return Err(format!("it has {} entries, more than {}", bridges.len(), super::BRIDGES_MAX));
+    }
+    let twice = bridges.iter().enumerate().find(|(nth, bridge)| bridges[..*nth].contains(bridge));
+    twice.map_or(Ok(()), |(_, bridge)| Err(format!("it lists {} twice", quoted(bridge))))
+}

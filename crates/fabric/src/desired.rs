@@ -1,0 +1,360 @@
+//! What a host should have, given the cluster and what it can see of itself.
+//!
+//! What cannot be had (a peer that is no neighbour, a subnet that would cut the host off) is not tried: it
+//! becomes a [`Problem`] with the reason in words.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+
+use crate::cluster::{Cluster, Host, HostName};
+use crate::lookup::Lookup;
+use crate::observed::{Observed, RouteKind};
+use crate::problem::{Problem, ProblemKind};
+use crate::sysctl::{Setting, Sysctl};
+use crate::table::{Members, Table, table};
+
+/// What this host should have.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Desired {
+    /// This host.
+    pub me: HostName,
+    /// One route for each subnet of each reachable peer.
+    pub routes: BTreeMap<IpNet, WantedRoute>,
+    /// Settings, with the value and the reason.
+    pub sysctls: BTreeMap<Sysctl, WantedSysctl>,
+    /// Our nftables table.
+    pub table: Table,
+    /// Every subnet of the cluster and whose it is, ours too.
+    pub owners: BTreeMap<IpNet, HostName>,
+    /// What cannot be had, and why.
+    pub problems: Vec<Problem>,
+}
+
+/// A route that should be there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WantedRoute {
+    /// The peer's address on the underlay.
+    pub via: IpAddr,
+    /// The link on which the peer is a neighbour.
+    pub dev: u32,
+    /// The address that this host itself speaks with: that of its bridge.
+    pub src: Option<IpAddr>,
+    /// Whose subnet it is.
+    pub host: HostName,
+}
+
+/// A setting that should have a value.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WantedSysctl {
+    /// The value.
+    pub value: &'static str,
+    /// Why.
+    pub because: String,
+}
+
+/// What the operator fixed by hand instead of letting it be found.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Choices {
+    /// Peers are neighbours on this link only.
+    pub uplink: Option<String>,
+    /// These links hold our subnets, whatever addresses they have.
+    pub bridges: Vec<String>,
+}
+
+/// Works out what the host `me` should have.
+#[must_use]
+pub fn desired(cluster: &Cluster, me: &Host, choices: &Choices, observed: &Observed) -> Desired {
+    let own = Own::find(me, choices, observed);
+    let lookup = Lookup::new(observed);
+    let mut desired = Desired {
+        me: me.name.clone(),
+        routes: BTreeMap::new(),
+        sysctls: BTreeMap::new(),
+        table: Table::default(),
+        owners: owners(cluster),
+        problems: own.problems.clone(),
+    };
+    desired.problems.extend(unknown_links(choices, observed));
+    let mut uplinks = uplinks(cluster, me, choices, observed, &lookup);
+    let dangers = Dangers::find(&uplinks, observed);
+    for peer in cluster.hosts.iter().filter(|host| host.name != me.name) {
+        desired.want_routes(peer, &ways_to(peer, choices, observed, &lookup), &own, &dangers);
+    }
+    uplinks.extend(foreign_ways(&desired.owners, observed));
+    uplinks.retain(|index| !own.links.contains_key(index));
+    desired.want_sysctls(&uplinks, &own, observed);
+    desired.table = table(&members(cluster, me, &uplinks, &own, observed));
+    desired
+}
+
+/// The links by which peers are reached, directly or not, and the one that the operator fixed.
+fn uplinks(
+    cluster: &Cluster,
+    me: &Host,
+    choices: &Choices,
+    observed: &Observed,
+    lookup: &Lookup<'_>,
+) -> BTreeSet<u32> {
+    let peers = cluster.hosts.iter().filter(|host| host.name != me.name);
+    let addresses = peers.flat_map(|peer| &peer.addresses);
+    let fixed = observed.links.iter().filter(|(_, link)| choices.uplink.as_ref() == Some(&link.name));
+    let reached = addresses.filter_map(|address| lookup.route_to(*address)?.dev);
+    reached.chain(fixed.map(|(index, _)| *index)).collect()
+}
+
+fn owners(cluster: &Cluster) -> BTreeMap<IpNet, HostName> {
+    let of_host =
+        |host: &Host| -> Vec<_> { host.subnets.iter().map(|net| (*net, host.name.clone())).collect() };
+    cluster.hosts.iter().flat_map(of_host).collect()
+}
+
+/// This host's own subnets on its own links.
+#[derive(Debug, Default)]
+struct Own {
+    /// Links that hold our subnets, with the addresses they have in them.
+    links: BTreeMap<u32, Vec<IpAddr>>,
+    /// Our subnets that some link holds.
+    held: BTreeSet<IpNet>,
+    problems: Vec<Problem>,
+}
+
+impl Own {
+    fn find(me: &Host, choices: &Choices, observed: &Observed) -> Self {
+        let mut own = Self::default();
+        for (index, link) in &observed.links {
+            // The kernel refuses a source address on a link that is down.
+            let inside =
+                |net: &&IpNet| link.up && me.subnets.iter().any(|subnet| subnet.contains(&net.addr()));
+            let addresses: Vec<IpAddr> = link.addresses.iter().filter(inside).map(IpNet::addr).collect();
+            if !addresses.is_empty() || choices.bridges.contains(&link.name) {
+                own.links.insert(*index, addresses);
+            }
+        }
+        for subnet in &me.subnets {
+            let holds = |addresses: &Vec<IpAddr>| addresses.iter().any(|address| subnet.contains(address));
+            if own.links.values().any(holds) || !choices.bridges.is_empty() {
+                own.held.insert(*subnet);
+            } else {
+                own.problems.push(not_held(me, subnet));
+            }
+        }
+        own
+    }
+
+    /// The address that the host itself takes to talk into the cluster, of the family of `to`.
+    fn address_like(&self, to: &IpNet) -> Option<IpAddr> {
+        let of_family = |address: &&IpAddr| address.is_ipv4() == to.addr().is_ipv4();
+        self.links.values().flatten().find(of_family).copied()
+    }
+}
+
+fn not_held(me: &Host, subnet: &IpNet) -> Problem {
+    Problem {
+        kind: ProblemKind::Waits,
+        host: Some(me.name.clone()),
+        what: format!("no interface of this host holds {subnet} yet"),
+        hint: Some(format!("give the containers' bridge an address in {subnet}, or set `bridges`")),
+    }
+}
+
+fn unknown_links(choices: &Choices, observed: &Observed) -> Vec<Problem> {
+    let known = |name: &&String| !observed.links.values().any(|link| link.name == **name);
+    let named = choices.uplink.iter().chain(&choices.bridges);
+    let problem = |name: &String| Problem {
+        kind: ProblemKind::Waits,
+        host: None,
+        what: format!("this host has no interface {name}"),
+        hint: Some("see `uplink` and `bridges` in byway.toml".to_owned()),
+    };
+    named.filter(known).map(problem).collect()
+}
+
+/// What a route of ours must never cover: the host's own addresses on the underlay and its gateways.
+struct Dangers {
+    addresses: Vec<(IpAddr, &'static str)>,
+}
+
+impl Dangers {
+    fn find(uplinks: &BTreeSet<u32>, observed: &Observed) -> Self {
+        let defaults = observed.routes.iter().filter(|route| route.to.prefix_len() == 0 && !route.is_ours());
+        let gateways = defaults.filter_map(|route| Some((route.via?, "default gateway")));
+        // A bridge of containers with addresses of a peer is a conflict, but it does not cut the host off.
+        let ways_out = observed.links.iter().filter(|(index, link)| !link.bridge || uplinks.contains(index));
+        let own = ways_out.flat_map(|(_, link)| &link.addresses).map(|net| (net.addr(), "own address"));
+        Self { addresses: own.chain(gateways).collect() }
+    }
+
+    fn covered_by(&self, subnet: &IpNet, host: &HostName) -> Option<Problem> {
+        let (address, role) = self.addresses.iter().find(|(address, _)| subnet.contains(address))?;
+        Some(Problem {
+            kind: ProblemKind::Refused,
+            host: Some(host.clone()),
+            what: format!("{subnet} of {host} covers {address}, this host's {role}: not routed"),
+            hint: Some("give that host another subnet".to_owned()),
+        })
+    }
+}
+
+/// For each address of a peer: the link on which it is a neighbour, or why it is none.
+type Ways = Vec<(IpAddr, Result<u32, String>)>;
+
+fn ways_to(peer: &Host, choices: &Choices, observed: &Observed, lookup: &Lookup<'_>) -> Ways {
+    let way = |address: &IpAddr| (*address, direct_way(*address, choices, observed, lookup));
+    peer.addresses.iter().map(way).collect()
+}
+
+fn direct_way(
+    address: IpAddr,
+    choices: &Choices,
+    observed: &Observed,
+    lookup: &Lookup<'_>,
+) -> Result<u32, String> {
+    let Some(route) = lookup.route_to(address) else {
+        return Err(format!("no route to {address}"));
+    };
+    if let Some(via) = route.via {
+        return Err(format!("{address} is behind the router {via}, not a neighbour on a link"));
+    }
+    let Some(dev) = route.dev.filter(|_| route.kind == RouteKind::Unicast) else {
+        return Err(format!("{address} is not on a link: {}", observed.route_text(route)));
+    };
+    let name = observed.link_name(dev);
+    match &choices.uplink {
+        Some(uplink) if *uplink != name => {
+            Err(format!("{address} is a neighbour on {name}, not on the uplink {uplink}"))
+        }
+        _ => Ok(dev),
+    }
+}
+
+fn same_family(net: &IpNet, address: &IpAddr) -> bool {
+    net.addr().is_ipv4() == address.is_ipv4()
+}
+
+fn not_direct(peer: &Host, what: &str, reason: &str) -> Problem {
+    Problem {
+        kind: ProblemKind::NotDirect,
+        host: Some(peer.name.clone()),
+        what: format!("{what} is not reachable directly: {reason}"),
+        hint: Some("plain routes need hosts that share a link; none is put here".to_owned()),
+    }
+}
+
+/// Links by which others' routes into the cluster go; what comes in by them is not forged.
+fn foreign_ways(owners: &BTreeMap<IpNet, HostName>, observed: &Observed) -> BTreeSet<u32> {
+    let into_cluster = |to: &IpNet| holder(owners, to).is_some();
+    let foreign = observed.routes.iter().filter(|route| !route.is_ours() && route.via.is_some());
+    foreign.filter(|route| into_cluster(&route.to)).filter_map(|route| route.dev).collect()
+}
+
+/// The subnet of the cluster that holds all of `net`, and whose it is.
+pub(crate) fn holder<'a>(
+    owners: &'a BTreeMap<IpNet, HostName>,
+    net: &IpNet,
+) -> Option<(&'a IpNet, &'a HostName)> {
+    // Subnets do not overlap, so only the last one that starts at or before `net` can hold it.
+    owners.range(..=net).next_back().filter(|(subnet, _)| subnet.contains(net))
+}
+
+impl Desired {
+    fn want_routes(&mut self, peer: &Host, ways: &Ways, own: &Own, dangers: &Dangers) {
+        if ways.iter().all(|(_, way)| way.is_err()) {
+            let reasons: Vec<&str> =
+                ways.iter().filter_map(|(_, way)| way.as_ref().err()).map(String::as_str).collect();
+            self.problems.push(not_direct(peer, peer.name.as_str(), &reasons.join("; ")));
+            return;
+        }
+        for subnet in &peer.subnets {
+            match way_of_family(subnet, ways) {
+                Err(reason) => {
+                    self.problems.push(not_direct(peer, &format!("{subnet} of {}", peer.name), &reason));
+                }
+                Ok((via, dev)) => match dangers.covered_by(subnet, &peer.name) {
+                    Some(problem) => self.problems.push(problem),
+                    None => self.want_route(
+                        *subnet,
+                        WantedRoute { via, dev, src: own.address_like(subnet), host: peer.name.clone() },
+                    ),
+                },
+            }
+        }
+    }
+
+    fn want_route(&mut self, subnet: IpNet, route: WantedRoute) {
+        self.routes.insert(subnet, route);
+    }
+
+    fn want_sysctls(&mut self, uplinks: &BTreeSet<u32>, own: &Own, observed: &Observed) {
+        let both_ways: Vec<u32> = uplinks.iter().chain(own.links.keys()).copied().collect();
+        for (ipv6, families_subnets) in [(false, "IPv4"), (true, "IPv6")] {
+            if !own.held.iter().any(|net| net.addr().is_ipv6() == ipv6) {
+                continue;
+            }
+            for link in &both_ways {
+                self.want_forwarding(ipv6, &observed.link_name(*link), families_subnets, observed);
+            }
+        }
+    }
+
+    fn want_forwarding(&mut self, ipv6: bool, link: &str, family: &str, observed: &Observed) {
+        let because = format!("{family} packets between containers and peers come in by {link}");
+        let per_link = Sysctl { ipv6, scope: link.to_owned(), name: Setting::Forwarding };
+        let forced = Sysctl::v6(link, Setting::ForceForwarding);
+        if !ipv6 {
+            self.want_sysctl(per_link, "1", because);
+        } else if is_one(observed, &Sysctl::v6("all", Setting::Forwarding)) {
+            // Already on for the whole host; nothing to add.
+        } else if observed.sysctls.contains_key(&forced) {
+            self.want_sysctl(forced, "1", because);
+        } else {
+            self.want_sysctl(
+                Sysctl::v6("all", Setting::Forwarding),
+                "1",
+                "this kernel forwards IPv6 for all interfaces or for none".to_owned(),
+            );
+            self.keep_hearing_routers(observed);
+        }
+    }
+
+    /// A host that forwards stops hearing router advertisements, and loses its default route, unless told.
+    fn keep_hearing_routers(&mut self, observed: &Observed) {
+        for link in observed.links.values().filter(|link| !link.enslaved && link.name != "lo") {
+            let accept_ra = Sysctl::v6(&link.name, Setting::AcceptRa);
+            if is_one(observed, &accept_ra) {
+                let because =
+                    format!("{} must go on hearing its router when IPv6 forwarding is on", link.name);
+                self.want_sysctl(accept_ra, "2", because);
+            }
+        }
+    }
+
+    fn want_sysctl(&mut self, sysctl: Sysctl, value: &'static str, because: String) {
+        self.sysctls.insert(sysctl, WantedSysctl { value, because });
+    }
+}
+
+fn is_one(observed: &Observed, sysctl: &Sysctl) -> bool {
+    observed.sysctls.get(sysctl).is_some_and(|value| value == "1")
+}
+
+/// The peer's address of the subnet's family and the link it is a neighbour on.
+fn way_of_family(subnet: &IpNet, ways: &Ways) -> Result<(IpAddr, u32), String> {
+    match ways.iter().find(|(address, _)| same_family(subnet, address)) {
+        Some((via, way)) => way.clone().map(|dev| (*via, dev)),
+        None if subnet.addr().is_ipv4() => Err("the inventory gives it no IPv4 address".to_owned()),
+        None => Err("the inventory gives it no IPv6 address".to_owned()),
+    }
+}
+
+fn members(cluster: &Cluster, me: &Host, uplinks: &BTreeSet<u32>, own: &Own, observed: &Observed) -> Members {
+    let peers = cluster.hosts.iter().filter(|host| host.name != me.name);
+    let name = |index: &u32| observed.links.get(index).map(|link| link.name.clone());
+    Members {
+        uplinks: uplinks.iter().filter_map(name).collect(),
+        inside: own.links.keys().filter_map(name).collect(),
+        local: own.held.clone(),
+        peers: peers.flat_map(|host| host.subnets.iter().copied()).collect(),
+    }
+}

@@ -1,0 +1,259 @@
+//! Decides what a host must change so that it has what it should have.
+//!
+//! Reads two values and returns a third; touches nothing. A put replaces, and puts come before deletes, so a
+//! prefix that moves is never without a route. Only what carries our mark is changed or removed; a foreign
+//! route into the cluster freezes its prefix and becomes a conflict.
+
+mod check;
+mod conflict;
+mod step;
+mod takedown;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
+
+pub use check::Violation;
+pub use step::Step;
+pub use takedown::{Memory, take_down};
+
+use crate::desired::{Desired, WantedRoute};
+use crate::observed::{METRIC, Observed, PROTOCOL, Route, RouteKind};
+use crate::problem::Problem;
+use crate::table::{Element, Table};
+
+/// The ordered changes from what is to what should be, and what stands in the way.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Plan {
+    /// What to do, in this order.
+    pub steps: Vec<Step>,
+    /// What cannot be done, and why.
+    pub problems: Vec<Problem>,
+}
+
+impl Plan {
+    /// Whether there is nothing to do.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.steps.is_empty()
+    }
+}
+
+/// Decides what to change on this host.
+///
+/// The table comes first, so that nothing is forwarded that it should have stopped; then the settings, then
+/// the routes that are put, then what goes.
+#[must_use]
+pub fn plan(desired: &Desired, observed: &Observed) -> Plan {
+    let conflicts = conflict::find(desired, observed);
+    let (table_puts, table_dels) = table_steps(desired, observed.table.as_ref());
+    let (puts, dels) = route_steps(desired, observed, &conflicts.frozen);
+    let mut steps = table_puts;
+    steps.extend(sysctl_steps(desired, observed));
+    steps.extend(puts);
+    steps.extend(dels);
+    steps.extend(table_dels);
+    let problems = desired.problems.iter().cloned().chain(conflicts.problems).collect();
+    Plan { steps, problems }
+}
+
+fn sysctl_steps<'a>(desired: &'a Desired, observed: &'a Observed) -> impl Iterator<Item = Step> + 'a {
+    let differing = desired.sysctls.iter().filter_map(|(sysctl, wanted)| {
+        let from = observed.sysctls.get(sysctl)?;
+        (from != wanted.value).then_some((sysctl, wanted, from))
+    });
+    differing.map(|(sysctl, wanted, from)| Step::PutSysctl {
+        sysctl: sysctl.clone(),
+        from: from.clone(),
+        to: wanted.value.to_owned(),
+        because: wanted.because.clone(),
+    })
+}
+
+/// Routes to put and routes to delete.
+fn route_steps(desired: &Desired, observed: &Observed, frozen: &BTreeSet<IpNet>) -> (Vec<Step>, Vec<Step>) {
+    let mut present: BTreeMap<&IpNet, &Route> = BTreeMap::new();
+    let mut dels = Vec::new();
+    for route in observed.routes.iter().filter(|route| route.is_ours()) {
+        // The kernel can hold several of ours for one prefix only if their metrics differ; one is right.
+        if desired.routes.contains_key(&route.to) && route.metric == METRIC {
+            present.insert(&route.to, route);
+        } else {
+            dels.push(Step::del_route(route, observed, why_gone(desired, route)));
+        }
+    }
+    let mut puts = Vec::new();
+    for (to, wanted) in desired.routes.iter().filter(|(to, _)| !frozen.contains(to)) {
+        match present.get(to) {
+            Some(route) if is_right(route, wanted) => {}
+            Some(route) => puts.push(put(to, wanted, observed, why_replaced(route, wanted, observed))),
+            None => puts.push(put(to, wanted, observed, format!("host {} holds it", wanted.host))),
+        }
+    }
+    (puts, dels)
+}
+
+fn is_right(route: &Route, wanted: &WantedRoute) -> bool {
+    route.kind == RouteKind::Unicast
+        && route.via == Some(wanted.via)
+        && route.dev == Some(wanted.dev)
+        && route.src == wanted.src
+}
+
+fn put(to: &IpNet, wanted: &WantedRoute, observed: &Observed, because: String) -> Step {
+    let route = Route {
+        to: *to,
+        kind: RouteKind::Unicast,
+        via: Some(wanted.via),
+        dev: Some(wanted.dev),
+        src: wanted.src,
+        metric: METRIC,
+        protocol: PROTOCOL,
+    };
+    Step::PutRoute { text: observed.route_text(&route), route, because }
+}
+
+fn why_gone(desired: &Desired, route: &Route) -> String {
+    match desired.owners.get(&route.to) {
+        Some(host) if desired.routes.contains_key(&route.to) => {
+            format!("the route to host {host} has metric {METRIC}")
+        }
+        Some(host) if *host == desired.me => "it is this host's own".to_owned(),
+        Some(host) => format!("host {host} is not reachable directly"),
+        None => "no host holds it".to_owned(),
+    }
+}
+
+fn why_replaced(route: &Route, wanted: &WantedRoute, observed: &Observed) -> String {
+    let host = &wanted.host;
+    if route.via != Some(wanted.via) {
+        let was = route.via.map_or_else(|| "no gateway".to_owned(), |via| format!("via {via}"));
+        return format!("host {host} is at {}, the route was {was}", wanted.via);
+    }
+    if route.dev != Some(wanted.dev) {
+        return format!("host {host} is a neighbour on {}", observed.link_name(wanted.dev));
+    }
+    if route.src != wanted.src {
+        return match wanted.src {
+            Some(src) => format!("this host speaks to containers as {src}"),
+            None => "this host has no address of its own subnet to speak with".to_owned(),
+        };
+    }
+    format!("the route to host {host} must pass packets on")
+}
+
+/// What to put before the routes, and what to take out after them.
+fn table_steps(desired: &Desired, table: Option<&Table>) -> (Vec<Step>, Vec<Step>) {
+    let wanted = &desired.table;
+    let Some(table) = table else {
+        return (vec![put_table(wanted, "it is missing".to_owned())], Vec::new());
+    };
+    if let Some(because) = structure_differs(wanted, table) {
+        return (vec![put_table(wanted, because)], Vec::new());
+    }
+    let mut puts = Vec::new();
+    let mut dels = Vec::new();
+    for (name, set) in &wanted.sets {
+        let Some(present) = table.sets.get(name) else { continue };
+        let missing: BTreeSet<Element> = set.elements.difference(&present.elements).cloned().collect();
+        let spare: BTreeSet<Element> = present.elements.difference(&set.elements).cloned().collect();
+        // The kernel refuses an interval that overlaps one which is still there.
+        if missing.iter().any(|element| spare.iter().any(|other| overlap(element, other))) {
+            return (
+                vec![put_table(wanted, format!("members of its set {name} overlap the new ones"))],
+                Vec::new(),
+            );
+        }
+        if !missing.is_empty() {
+            let because = desired.why_member(&missing);
+            puts.push(Step::PutElements { set: name.clone(), elements: missing, because });
+        }
+        if !spare.is_empty() {
+            let because = desired.why_no_member(&spare);
+            dels.push(Step::DelElements { set: name.clone(), elements: spare, because });
+        }
+    }
+    (puts, dels)
+}
+
+fn put_table(table: &Table, because: String) -> Step {
+    Step::PutTable { table: table.clone(), because }
+}
+
+fn overlap(one: &Element, other: &Element) -> bool {
+    match (one, other) {
+        (Element::Prefix(one), Element::Prefix(other)) => one.contains(other) || other.contains(one),
+        _ => false,
+    }
+}
+
+/// How the chains and sets of a table differ from those that should be there, members apart.
+fn structure_differs(wanted: &Table, present: &Table) -> Option<String> {
+    let spare_chain = present.chains.keys().find(|name| !wanted.chains.contains_key(*name));
+    if let Some(name) = spare_chain {
+        return Some(format!("somebody added the chain {name}"));
+    }
+    for (name, chain) in &wanted.chains {
+        match present.chains.get(name) {
+            None => return Some(format!("its chain {name} is missing")),
+            Some(other) if other.hook != chain.hook => {
+                return Some(format!("its chain {name} is hooked in elsewhere"));
+            }
+            Some(other) if other.rules != chain.rules => {
+                return Some(format!("the rules of its chain {name} differ"));
+            }
+            Some(_) => {}
+        }
+    }
+    let foreign_member = |set: &crate::table::Set| {
+        set.of != "ifname" && set.elements.iter().any(|element| matches!(element, Element::Text(_)))
+    };
+    for (name, set) in &wanted.sets {
+        match present.sets.get(name) {
+            None => return Some(format!("its set {name} is missing")),
+            Some(other) if other.of != set.of || foreign_member(other) => {
+                return Some(format!("its set {name} differs"));
+            }
+            Some(_) => {}
+        }
+    }
+    let spare_set = present.sets.keys().find(|name| !wanted.sets.contains_key(*name));
+    spare_set.map(|name| format!("somebody added the set {name}"))
+}
+
+impl Desired {
+    fn why_member(&self, elements: &BTreeSet<Element>) -> String {
+        let hosts: BTreeSet<&str> = elements
+            .iter()
+            .filter_map(|element| match element {
+                Element::Prefix(prefix) => self.owners.get(prefix).map(|host| host.as_str()),
+                Element::Text(_) => None,
+            })
+            .collect();
+        if hosts.is_empty() {
+            "cluster packets pass there".to_owned()
+        } else {
+            format!("{} it", whose(&hosts))
+        }
+    }
+
+    fn why_no_member(&self, elements: &BTreeSet<Element>) -> String {
+        match elements.first() {
+            Some(Element::Prefix(_)) => "no peer holds it".to_owned(),
+            _ => "no cluster packet passes there".to_owned(),
+        }
+    }
+}
+
+/// At most this many hosts are named in a sentence.
+const NAMED_HOSTS_MAX: usize = 3;
+
+fn whose(hosts: &BTreeSet<&str>) -> String {
+    let named: Vec<&str> = hosts.iter().copied().take(NAMED_HOSTS_MAX).collect();
+    match hosts.len() {
+        1 => format!("host {} holds", named[0]),
+        count if count <= NAMED_HOSTS_MAX => format!("hosts {} hold", named.join(", ")),
+        count => format!("hosts {} and {} more hold", named.join(", "), count - NAMED_HOSTS_MAX),
+    }
+}

@@ -1,0 +1,57 @@
+//! A second pair of eyes: looks at every plan, and knows only what must never happen.
+
+use std::fmt;
+
+use super::{Plan, Step};
+use crate::desired::{Desired, holder};
+use crate::observed::Route;
+
+/// What a plan must never do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Violation {
+    /// A route to something that is not a peer's.
+    PutsRouteElsewhere(String),
+    /// A route of somebody else is deleted.
+    DeletesForeign(String),
+    /// A route goes before its successor has come.
+    DeletesBeforePut(String),
+}
+
+impl fmt::Display for Violation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::PutsRouteElsewhere(what) => write!(f, "{what}, which is not a subnet of a peer"),
+            Self::DeletesForeign(what) => write!(f, "{what}, which is not ours"),
+            Self::DeletesBeforePut(what) => write!(f, "{what} before its successor is there"),
+        }
+    }
+}
+
+impl Plan {
+    /// Looks for violations.
+    ///
+    /// # Errors
+    /// The first that was found.
+    pub fn check(&self, desired: &Desired) -> Result<(), Violation> {
+        let mut deleted = false;
+        for step in &self.steps {
+            match step {
+                Step::PutRoute { route, .. } if !leads_to_a_peer(route, desired) => {
+                    return Err(Violation::PutsRouteElsewhere(step.what()));
+                }
+                Step::PutRoute { .. } if deleted => return Err(Violation::DeletesBeforePut(step.what())),
+                Step::DelRoute { route, .. } if !route.is_ours() => {
+                    return Err(Violation::DeletesForeign(step.what()));
+                }
+                Step::DelRoute { .. } => deleted = true,
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+}
+
+fn leads_to_a_peer(route: &Route, desired: &Desired) -> bool {
+    let held_by_peer = holder(&desired.owners, &route.to).is_some_and(|(_, host)| *host != desired.me);
+    route.is_ours() && held_by_peer && route.via.is_some()
+}

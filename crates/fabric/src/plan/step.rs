@@ -1,0 +1,130 @@
+//! One change, and its sentence: the same in the plan, the log, the status and the golden files.
+
+use std::collections::BTreeSet;
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::observed::{METRIC, Observed, Route, protocol_name};
+use crate::sysctl::Sysctl;
+use crate::table::{Element, TABLE, Table, list};
+
+/// One change to a host.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "step", rename_all = "kebab-case")]
+pub enum Step {
+    /// Puts our whole table in the place of whatever is there, in one transaction.
+    PutTable {
+        /// The table.
+        table: Table,
+        /// Why.
+        because: String,
+    },
+    /// Adds members to a set of our table.
+    PutElements {
+        /// The set.
+        set: String,
+        /// The members.
+        elements: BTreeSet<Element>,
+        /// Why.
+        because: String,
+    },
+    /// Sets a kernel setting.
+    PutSysctl {
+        /// Which.
+        sysctl: Sysctl,
+        /// The value that it has.
+        from: String,
+        /// The value that it gets.
+        to: String,
+        /// Why.
+        because: String,
+    },
+    /// Adds a route, or replaces ours to the same prefix.
+    PutRoute {
+        /// The route.
+        route: Route,
+        /// The route as `ip route` would print it.
+        text: String,
+        /// Why.
+        because: String,
+    },
+    /// Deletes a route of ours.
+    DelRoute {
+        /// The route.
+        route: Route,
+        /// The route as `ip route` would print it.
+        text: String,
+        /// Why.
+        because: String,
+    },
+    /// Takes members out of a set of our table.
+    DelElements {
+        /// The set.
+        set: String,
+        /// The members.
+        elements: BTreeSet<Element>,
+        /// Why.
+        because: String,
+    },
+    /// Deletes our table.
+    DelTable {
+        /// Why.
+        because: String,
+    },
+}
+
+/// At most this many members are named in a sentence.
+const NAMED_ELEMENTS_MAX: usize = 4;
+
+impl Step {
+    pub(super) fn del_route(route: &Route, observed: &Observed, because: String) -> Self {
+        let mut text = observed.route_text(route);
+        if !route.is_ours() || route.metric != METRIC {
+            text += &format!(" proto {} metric {}", protocol_name(route.protocol), route.metric);
+        }
+        Self::DelRoute { route: route.clone(), text, because }
+    }
+
+    /// What is done, without the reason.
+    #[must_use]
+    pub fn what(&self) -> String {
+        match self {
+            Self::PutTable { .. } => format!("put table {TABLE}"),
+            Self::PutElements { set, elements, .. } => format!("put {} into set {set}", named(elements)),
+            Self::PutSysctl { sysctl, from, to, .. } => format!("put {sysctl} = {to} (was {from})"),
+            Self::PutRoute { text, .. } => format!("put route {text}"),
+            Self::DelRoute { text, .. } => format!("del route {text}"),
+            Self::DelElements { set, elements, .. } => format!("del {} from set {set}", named(elements)),
+            Self::DelTable { .. } => format!("del table {TABLE}"),
+        }
+    }
+
+    /// Why it is done.
+    #[must_use]
+    pub fn because(&self) -> &str {
+        match self {
+            Self::PutTable { because, .. }
+            | Self::PutElements { because, .. }
+            | Self::PutSysctl { because, .. }
+            | Self::PutRoute { because, .. }
+            | Self::DelRoute { because, .. }
+            | Self::DelElements { because, .. }
+            | Self::DelTable { because } => because,
+        }
+    }
+}
+
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} because {}", self.what(), self.because())
+    }
+}
+
+fn named(elements: &BTreeSet<Element>) -> String {
+    if elements.len() <= NAMED_ELEMENTS_MAX {
+        return list(elements).replace('"', "");
+    }
+    let first = list(elements.iter().take(NAMED_ELEMENTS_MAX)).replace('"', "");
+    format!("{first} and {} more", elements.len() - NAMED_ELEMENTS_MAX)
+}

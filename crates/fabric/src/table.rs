@@ -1,0 +1,220 @@
+//! Our nftables table `inet byway`: what its rules say, and how it is written down.
+//!
+//! The rules never change; only the sets do. So a host that joins costs one set element, and the order of the
+//! rules can be compared as text. An `accept` here ends nothing but our own chain: what the host's own policy,
+//! Docker or firewalld drop stays dropped.
+//!
+//! | chain     | hook, priority    | what it does                                                          |
+//! |-----------|-------------------|-----------------------------------------------------------------------|
+//! | `from`    | prerouting, -310  | drops cluster addresses that come in where they cannot come from      |
+//! | `forward` | forward, 0        | lets the cluster through, keeps everybody else out of the containers  |
+//! | `keep`    | postrouting, 99   | keeps source addresses in the cluster: an identity SNAT before anyone's masquerade |
+//! | `leave`   | postrouting, 110  | masquerades what leaves the cluster, unless somebody already did      |
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
+
+use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
+
+/// The family and name of our table.
+pub const TABLE: &str = "inet byway";
+
+/// A whole table: sets and chains by name.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Table {
+    /// The sets.
+    pub sets: BTreeMap<String, Set>,
+    /// The base chains.
+    pub chains: BTreeMap<String, Chain>,
+}
+
+/// A named set.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Set {
+    /// Its nft type: `ifname`, `ipv4_addr`, `ipv6_addr`.
+    pub of: String,
+    /// What is in it.
+    pub elements: BTreeSet<Element>,
+}
+
+/// A member of a set.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Element {
+    /// Addresses.
+    Prefix(IpNet),
+    /// The name of an interface, or anything that somebody else put there.
+    Text(String),
+}
+
+impl std::fmt::Display for Element {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Prefix(prefix) => prefix.fmt(f),
+            Self::Text(text) => write!(f, "\"{text}\""),
+        }
+    }
+}
+
+/// A base chain.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Chain {
+    /// Where it is hooked in, as nft writes it: `type filter hook forward priority 0; policy accept;`.
+    pub hook: String,
+    /// Its rules in their order.
+    pub rules: Vec<Rule>,
+}
+
+/// A rule in nft's own words, without its counter's values.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rule {
+    /// What it matches and does.
+    pub text: String,
+    /// Why it is there.
+    pub comment: String,
+}
+
+/// The hooks of our chains.
+const CHAINS: [(&str, &str); 4] = [
+    ("from", "type filter hook prerouting priority -310; policy accept;"),
+    ("forward", "type filter hook forward priority 0; policy accept;"),
+    ("keep", "type nat hook postrouting priority 99; policy accept;"),
+    ("leave", "type nat hook postrouting priority 110; policy accept;"),
+];
+
+/// The rules, chain by chain; each stands for both families (`ip`, `4` becomes `ip6`, `6`).
+const RULES: [(&str, &str, &str); 11] = [
+    ("from", "iifname != @uplinks IP saddr @peersN counter drop", "peers come in by an uplink only"),
+    ("from", "iifname != @inside IP saddr @localN counter drop", "our containers are inside only"),
+    (
+        "forward",
+        "iifname @uplinks IP saddr @peersN IP daddr @localN counter accept",
+        "from peers to our containers",
+    ),
+    (
+        "forward",
+        "iifname @inside IP saddr @localN IP daddr @peersN counter accept",
+        "from our containers to peers",
+    ),
+    ("forward", "iifname @uplinks IP daddr @localN ct state established,related counter accept", "answers"),
+    ("forward", "iifname @uplinks IP daddr @localN ct status dnat counter accept", "published ports"),
+    ("forward", "iifname @uplinks IP daddr @localN counter drop", "the rest is not for outsiders"),
+    (
+        "keep",
+        "IP saddr @localN IP daddr @peersN counter snat IP to IP saddr",
+        "keep the source, leaving for peers",
+    ),
+    (
+        "keep",
+        "IP saddr @peersN IP daddr @localN counter snat IP to IP saddr",
+        "keep the source, coming from peers",
+    ),
+    ("leave", "IP saddr @localN IP daddr @peersN counter accept", "never masquerade inside the cluster"),
+    ("leave", "IP saddr @localN oifname != @inside counter masquerade", "what leaves the cluster"),
+];
+
+/// What the sets of our table hold.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Members {
+    /// Interfaces by which peers are reached.
+    pub uplinks: BTreeSet<String>,
+    /// Interfaces that hold our own subnets.
+    pub inside: BTreeSet<String>,
+    /// Our own subnets, as far as an interface holds them.
+    pub local: BTreeSet<IpNet>,
+    /// The other hosts' subnets.
+    pub peers: BTreeSet<IpNet>,
+}
+
+/// Our table with these members.
+#[must_use]
+pub fn table(members: &Members) -> Table {
+    let text = |name: &String| Element::Text(name.clone());
+    let mut sets = BTreeMap::new();
+    sets.insert("uplinks".to_owned(), set("ifname", members.uplinks.iter().map(text)));
+    // A host's own packets to itself come in by `lo`.
+    let inside = members.inside.iter().map(text).chain([Element::Text("lo".to_owned())]);
+    sets.insert("inside".to_owned(), set("ifname", inside));
+    for (name, prefixes) in [("local", &members.local), ("peers", &members.peers)] {
+        let (v4, v6): (Vec<IpNet>, Vec<IpNet>) = prefixes.iter().partition(|prefix| prefix.addr().is_ipv4());
+        sets.insert(format!("{name}4"), set("ipv4_addr", v4.into_iter().map(Element::Prefix)));
+        sets.insert(format!("{name}6"), set("ipv6_addr", v6.into_iter().map(Element::Prefix)));
+    }
+    let chains = CHAINS.iter().map(|(name, hook)| {
+        let chain = Chain { hook: (*hook).to_owned(), rules: rules_of(name) };
+        ((*name).to_owned(), chain)
+    });
+    Table { sets, chains: chains.collect() }
+}
+
+fn set(of: &str, elements: impl Iterator<Item = Element>) -> Set {
+    Set { of: of.to_owned(), elements: elements.collect() }
+}
+
+fn rules_of(chain: &str) -> Vec<Rule> {
+    let of_chain = RULES.iter().filter(|(name, ..)| *name == chain);
+    of_chain
+        .flat_map(|(_, text, why)| [("ip", "4"), ("ip6", "6")].map(|family| rule(text, why, family)))
+        .collect()
+}
+
+fn rule(text: &str, why: &str, (ip, n): (&str, &str)) -> Rule {
+    let text = text
+        .replace("IP", ip)
+        .replace("localN", &format!("local{n}"))
+        .replace("peersN", &format!("peers{n}"));
+    Rule { text, comment: format!("byway: {why}") }
+}
+
+impl Table {
+    /// One transaction for `nft -f -` that puts this table in the place of whatever is there.
+    #[must_use]
+    pub fn replace_script(&self) -> String {
+        // The first line makes sure that there is something to delete.
+        format!("table {TABLE} {{}}\ndelete table {TABLE}\n{}", self.text())
+    }
+
+    /// The table as a person would write it.
+    #[must_use]
+    pub fn text(&self) -> String {
+        let mut text = format!("table {TABLE} {{\n");
+        for (name, set) in &self.sets {
+            set.write(name, &mut text);
+        }
+        for (name, chain) in &self.chains {
+            chain.write(name, &mut text);
+        }
+        text + "}\n"
+    }
+}
+
+impl Set {
+    fn write(&self, name: &str, text: &mut String) {
+        let _ = write!(text, "\tset {name} {{\n\t\ttype {}\n", self.of);
+        if self.of != "ifname" {
+            text.push_str("\t\tflags interval\n");
+        }
+        if !self.elements.is_empty() {
+            let _ = writeln!(text, "\t\telements = {{ {} }}", list(&self.elements));
+        }
+        text.push_str("\t}\n\n");
+    }
+}
+
+impl Chain {
+    fn write(&self, name: &str, text: &mut String) {
+        let _ = write!(text, "\tchain {name} {{\n\t\t{}\n", self.hook);
+        for rule in &self.rules {
+            let _ = writeln!(text, "\t\t{} comment \"{}\"", rule.text, rule.comment);
+        }
+        // nft 1.0.6 wants the newline before the brace.
+        text.push_str("\t}\n\n");
+    }
+}
+
+/// Elements as nft wants them between braces.
+#[must_use]
+pub fn list<'a>(elements: impl IntoIterator<Item = &'a Element>) -> String {
+    elements.into_iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+}

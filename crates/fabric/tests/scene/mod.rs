@@ -1,0 +1,159 @@
+//! A host and its cluster, written as text; what the planner's stories begin with.
+//!
+//! ```text
+//! host docker41 at 192.168.199.41 holds 172.41.0.0/16
+//! me docker41
+//! uplink eth0 | bridge br7                        (what the operator fixed)
+//! link eth0 192.168.199.41/24                     (`down`, `port`, `bridge` after the name where it is so)
+//! route 10.0.0.0/8 via 192.168.199.1 dev eth0 metric 100 proto static
+//! sysctl net.ipv4.conf.eth0.forwarding = 0
+//! table as wanted
+//! ```
+//!
+//! A link that is up has its connected routes; sysctls that are not written are 0 for links and the host.
+
+use std::net::IpAddr;
+
+use byway_fabric::cluster::{Cluster, Host, HostName};
+use byway_fabric::desired::{Choices, Desired, desired};
+use byway_fabric::observed::{Link, METRIC, Observed, PROTOCOL, Route, RouteKind};
+use byway_fabric::sysctl::{Setting, Sysctl};
+use ipnet::IpNet;
+
+/// What a story begins with.
+#[derive(Debug, Default)]
+pub(crate) struct Scene {
+    pub(crate) cluster: Cluster,
+    pub(crate) me: Option<HostName>,
+    pub(crate) choices: Choices,
+    pub(crate) observed: Observed,
+    table_as_wanted: bool,
+    old_kernel: bool,
+}
+
+impl Scene {
+    pub(crate) fn read(text: &str) -> Self {
+        let mut scene = Self::default();
+        for line in text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#')) {
+            let words: Vec<&str> = line.split_whitespace().collect();
+            match words[0] {
+                "host" => scene.cluster.hosts.push(host(&words[1..])),
+                "me" => scene.me = Some(name(words[1])),
+                "uplink" => scene.choices.uplink = Some(words[1].to_owned()),
+                "bridge" => scene.choices.bridges.push(words[1].to_owned()),
+                "link" => scene.link(&words[1..]),
+                "route" => {
+                    let route = scene.route(&words[1..]);
+                    scene.observed.routes.push(route);
+                }
+                "sysctl" => drop(scene.sysctl(words[1], words[3])),
+                "table" => scene.table_as_wanted = true,
+                "old-kernel" => scene.old_kernel = true,
+                other => panic!("a scene has no `{other}`"),
+            }
+        }
+        scene.finish();
+        scene
+    }
+
+    pub(crate) fn me(&self) -> &Host {
+        self.cluster.host(self.me.as_ref().expect("a scene says `me`")).expect("`me` is a host")
+    }
+
+    pub(crate) fn desired(&self) -> Desired {
+        desired(&self.cluster, self.me(), &self.choices, &self.observed)
+    }
+
+    fn finish(&mut self) {
+        let names: Vec<String> = self.observed.links.values().map(|link| link.name.clone()).collect();
+        for sysctl in names.iter().flat_map(|name| Sysctl::of_link(name)).chain(Sysctl::of_host()) {
+            if !(self.old_kernel && sysctl.name == Setting::ForceForwarding) {
+                self.observed.sysctls.entry(sysctl).or_insert_with(|| "0".to_owned());
+            }
+        }
+        if self.table_as_wanted {
+            self.observed.table = Some(self.desired().table);
+        }
+    }
+
+    fn link(&mut self, words: &[&str]) {
+        let index = u32::try_from(self.observed.links.len() + 1).unwrap();
+        let mut link = Link { name: words[0].to_owned(), up: true, ..Link::default() };
+        for word in &words[1..] {
+            match *word {
+                "down" => link.up = false,
+                "port" => link.enslaved = true,
+                "bridge" => link.bridge = true,
+                address => link.addresses.push(address.parse().expect("an address with a length")),
+            }
+        }
+        for address in link.addresses.iter().filter(|_| link.up) {
+            let metric = if address.addr().is_ipv4() { 0 } else { 256 };
+            self.observed.routes.push(Route {
+                to: address.trunc(),
+                kind: RouteKind::Unicast,
+                via: None,
+                dev: Some(index),
+                src: None,
+                metric,
+                protocol: 2,
+            });
+        }
+        self.observed.links.insert(index, link);
+    }
+
+    fn route(&self, words: &[&str]) -> Route {
+        let (kind, words) = match words[0] {
+            "blackhole" => (RouteKind::Blackhole, &words[1..]),
+            "unreachable" => (RouteKind::Unreachable, &words[1..]),
+            _ => (RouteKind::Unicast, words),
+        };
+        let to = if words[0] == "default" { "0.0.0.0/0" } else { words[0] };
+        let mut route = Route {
+            to: to.parse::<IpNet>().expect("a prefix"),
+            kind,
+            via: None,
+            dev: None,
+            src: None,
+            metric: 0,
+            protocol: 3,
+        };
+        for pair in words[1..].chunks(2) {
+            let address = || Some(pair[1].parse::<IpAddr>().expect("an address"));
+            match pair[0] {
+                "via" => route.via = address(),
+                "src" => route.src = address(),
+                "dev" => {
+                    route.dev = self.observed.links.iter().find(|(_, l)| l.name == pair[1]).map(|(i, _)| *i)
+                }
+                "metric" => route.metric = pair[1].parse().unwrap(),
+                "proto" if pair[1] == "byway" => (route.protocol, route.metric) = (PROTOCOL, METRIC),
+                "proto" if pair[1] == "kernel" => route.protocol = 2,
+                "proto" if pair[1] == "static" => route.protocol = 4,
+                other => panic!("a route has no `{other}`"),
+            }
+        }
+        route
+    }
+
+    fn sysctl(&mut self, name: &str, value: &str) -> Option<String> {
+        let sysctl = Sysctl::try_from(name.to_owned()).expect("a setting");
+        self.observed.sysctls.insert(sysctl, value.to_owned())
+    }
+}
+
+fn name(text: &str) -> HostName {
+    HostName::try_from(text.to_owned()).expect("a host name")
+}
+
+fn host(words: &[&str]) -> Host {
+    let part = |word: &str, end: &str| -> Vec<&str> {
+        let rest = words.iter().skip_while(|w| **w != word).skip(1);
+        rest.take_while(|w| **w != end).copied().collect()
+    };
+    Host {
+        name: name(words[0]),
+        addresses: part("at", "holds").iter().map(|word| word.parse().expect("an address")).collect(),
+        subnets: part("holds", "").iter().map(|word| word.parse().expect("a prefix")).collect(),
+    }
+}

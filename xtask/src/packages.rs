@@ -1,0 +1,42 @@
+//! System packages: says what is missing, installs it with apt, and fails with the command to run where it
+//! cannot.
+
+use std::path::Path;
+use std::process::Command;
+
+use crate::{Failure, Outcome, run, say};
+
+/// Installs the packages of those programs that are not there.
+pub(crate) fn install(wanted: &[(&str, &str)]) -> Outcome {
+    let missing: Vec<&str> =
+        wanted.iter().filter(|(program, _)| !is_there(program)).map(|(_, package)| *package).collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let list = missing.join(" ");
+    say(&format!("xtask: missing here: {list}; installing"));
+    if !is_there("apt-get") {
+        return Err(Failure(format!("xtask: this is no Debian or Ubuntu; please install: {list}")));
+    }
+    run(&mut apt("update"))?;
+    run(apt("install").args(["--yes", "--no-install-recommends"]).args(&missing))
+}
+
+fn apt(verb: &str) -> Command {
+    let root = std::fs::metadata("/proc/self").is_ok_and(|me| std::os::unix::fs::MetadataExt::uid(&me) == 0);
+    let mut command = if root {
+        Command::new("apt-get")
+    } else {
+        let mut sudo = Command::new("sudo");
+        sudo.arg("apt-get");
+        sudo
+    };
+    command.arg(verb).env("DEBIAN_FRONTEND", "noninteractive");
+    command
+}
+
+/// Whether a program is in the path, or where a user's path often does not lead.
+fn is_there(program: &str) -> bool {
+    let path = std::env::var("PATH").unwrap_or_default();
+    path.split(':').chain(["/usr/sbin", "/sbin"]).any(|folder| Path::new(folder).join(program).is_file())
+}
