@@ -1,10 +1,16 @@
 //! What commands do by themselves when no agent runs: one look, or one way back.
 
+use std::net::IpAddr;
+
 use byway_api::{DownReport, PlanReport, Status};
+use byway_fabric::cluster::Host;
 use byway_fabric::desired::desired;
+use byway_fabric::observed::Link;
 use byway_fabric::plan::plan;
 use jiff::Timestamp;
 
+use crate::edge::look;
+use crate::edge::netlink::Netlink;
 use crate::edge::only_one::OnlyOne;
 use crate::edge::privileges;
 use crate::error::AgentError;
@@ -50,4 +56,19 @@ pub async fn down(settings: &Settings) -> Result<DownReport, AgentError> {
     let _no_agent_meanwhile = OnlyOne::take(&settings.run_dir)?;
     let mut state = State::load(&settings.state_dir)?;
     take_out(&mut World::open()?, &mut state).await
+}
+
+/// The interface that has one of the host's addresses, and those that hold its subnets; nothing where this
+/// machine is not that host, or may not be asked.
+#[must_use]
+pub fn interfaces_of(host: &Host) -> (Option<String>, Vec<String>) {
+    let links = Netlink::open().and_then(|mut netlink| look::links(&mut netlink)).unwrap_or_default();
+    let holds =
+        |link: &&Link, wanted: &dyn Fn(IpAddr) -> bool| link.addresses.iter().any(|net| wanted(net.addr()));
+    let has_address = |address| host.addresses.contains(&address);
+    let in_subnet = |address| host.subnets.iter().any(|subnet| subnet.contains(&address));
+    let uplink = links.values().find(|link| holds(link, &has_address)).map(|link| link.name.clone());
+    let bridges =
+        links.values().filter(|link| holds(link, &in_subnet)).map(|link| link.name.clone()).collect();
+    if uplink.is_some() { (uplink, bridges) } else { (None, Vec::new()) }
 }

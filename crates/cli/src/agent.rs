@@ -4,15 +4,19 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use byway_agent::keep;
+use byway_fabric::config::{Config, Key};
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
-use crate::settings::{self, Common};
+use crate::settings;
 
-pub(crate) fn run(common: &Common) -> anyhow::Result<ExitCode> {
-    let (settings, log) = settings::agent(common)?;
-    start_log(&log)?;
+pub(crate) fn run(config: &Config) -> anyhow::Result<ExitCode> {
+    let settings = settings::settings(config)?;
+    start_log(&config.log.value)?;
+    for key in Key::ALL {
+        tracing::debug!("{}", config.sentence(key));
+    }
     settings::runtime()?.block_on(keep::run(settings))?;
     Ok(ExitCode::SUCCESS)
 }

@@ -4,12 +4,13 @@ use std::process::ExitCode;
 
 use byway_agent::once;
 use byway_api::{DownReport, client, path};
+use byway_fabric::config::Config;
 
-use crate::settings::{self, Common};
+use crate::settings;
 use crate::show::{GOOD, LOOK, print, print_json, styled};
 
-pub(crate) fn run(common: &Common) -> anyhow::Result<ExitCode> {
-    let (settings, _) = settings::agent(common)?;
+pub(crate) fn run(config: &Config, json: bool) -> anyhow::Result<ExitCode> {
+    let settings = settings::settings(config)?;
     let report: DownReport = settings::runtime()?.block_on(async {
         match client::post(&settings.run_dir.join(byway_api::SOCKET), path::DOWN).await {
             Ok(report) => Ok::<_, anyhow::Error>(report),
@@ -17,7 +18,7 @@ pub(crate) fn run(common: &Common) -> anyhow::Result<ExitCode> {
             Err(error) => Err(error.into()),
         }
     })?;
-    if common.json {
+    if json {
         print_json(&report)?;
     } else {
         print(&text(&report));

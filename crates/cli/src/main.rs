@@ -4,8 +4,13 @@
 //! for people or, with `--json`, for programs.
 
 mod agent;
+mod complaint;
 mod down;
+mod hosts;
+mod lab;
+mod paper;
 mod plan;
+mod render;
 mod settings;
 mod show;
 mod status;
@@ -14,12 +19,14 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+use settings::{AgentFlags, Common};
+
 /// Containers on different Docker hosts reach each other by plain Linux routes.
 #[derive(Debug, Parser)]
 #[command(name = "byway", version, about, propagate_version = true, arg_required_else_help = true)]
 struct Cli {
     #[command(flatten)]
-    common: settings::Common,
+    common: Common,
     #[command(subcommand)]
     command: Command,
 }
@@ -27,24 +34,63 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Keep this host's routes, rules and settings right, in the foreground (for systemd)
-    Agent,
-    /// Show how this host stands: hosts, subnets, routes, conflicts, the last change and who made it
+    Agent(AgentFlags),
+    /// Show how this host stands; exit status 1 if somebody should look
     Status,
     /// Show what would be changed on this host, and why; changes nothing
-    Plan,
+    Plan(AgentFlags),
     /// Take everything of Byway's out and leave this host as it was found
     Down,
+    /// List the hosts of the inventory
+    Hosts,
+    /// Add a host to the inventory, or remove one
+    Host {
+        #[command(subcommand)]
+        command: hosts::HostCommand,
+    },
+    /// Print persistent configuration files, for people who want no daemon
+    Render(render::RenderArgs),
+    /// Hosts and containers made of network namespaces on this machine
+    Lab {
+        #[command(subcommand)]
+        command: lab::Command,
+    },
+    /// Print the completions for a shell
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+    /// Write the manual pages into a folder
+    Man {
+        /// The folder
+        folder: std::path::PathBuf,
+    },
 }
 
 fn main() -> ExitCode {
-    // A reader that has seen enough (`byway status | head`) is no error.
-    show::end_quietly_on_broken_pipe();
     let cli = Cli::parse();
-    let outcome = match cli.command {
-        Command::Agent => agent::run(&cli.common),
-        Command::Status => status::run(&cli.common),
-        Command::Plan => plan::run(&cli.common),
-        Command::Down => down::run(&cli.common),
-    };
-    outcome.unwrap_or_else(|error| show::error(&error, cli.common.json))
+    let json = cli.common.json;
+    run(cli).unwrap_or_else(|error| complaint::print(&error, json))
+}
+
+fn run(cli: Cli) -> anyhow::Result<ExitCode> {
+    let common = &cli.common;
+    let inventory =
+        |common| Ok::<_, anyhow::Error>(settings::config(common, &AgentFlags::default())?.inventory.value);
+    match cli.command {
+        Command::Agent(flags) => agent::run(&settings::config(common, &flags)?),
+        Command::Status => status::run(&settings::config(common, &AgentFlags::default())?, common.json),
+        Command::Plan(flags) => plan::run(&settings::config(common, &flags)?, common.json),
+        Command::Down => down::run(&settings::config(common, &AgentFlags::default())?, common.json),
+        Command::Hosts => hosts::list(&inventory(common)?, common.json),
+        Command::Host { command } => hosts::edit(command, &inventory(common)?, common.json),
+        Command::Render(args) => {
+            let settings = settings::settings(&settings::config(common, &AgentFlags::default())?)?;
+            let here = byway_agent::once::interfaces_of;
+            render::run(&args, &settings.inventory, settings.host.as_str(), common.json, here)
+        }
+        Command::Lab { command } => lab::run(command, common.json),
+        Command::Completions { shell } => Ok(paper::completions(shell)),
+        Command::Man { folder } => paper::manual(&folder),
+    }
 }

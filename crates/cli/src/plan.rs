@@ -4,14 +4,15 @@ use std::process::ExitCode;
 
 use byway_agent::once;
 use byway_api::{PlanReport, client, path};
+use byway_fabric::config::Config;
 use byway_fabric::plan::Plan;
 
-use crate::settings::{self, Common};
+use crate::settings;
 use crate::show::{FAINT, GOOD, HEAD, print, print_json, styled};
 use crate::status::problems;
 
-pub(crate) fn run(common: &Common) -> anyhow::Result<ExitCode> {
-    let (settings, _) = settings::agent(common)?;
+pub(crate) fn run(config: &Config, json: bool) -> anyhow::Result<ExitCode> {
+    let settings = settings::settings(config)?;
     let report: PlanReport = settings::runtime()?.block_on(async {
         match client::get(&settings.run_dir.join(byway_api::SOCKET), path::PLAN).await {
             Ok(report) => Ok::<_, anyhow::Error>(report),
@@ -19,7 +20,7 @@ pub(crate) fn run(common: &Common) -> anyhow::Result<ExitCode> {
             Err(error) => Err(error.into()),
         }
     })?;
-    if common.json {
+    if json {
         print_json(&report)?;
     } else {
         let who = if report.by_agent { "the agent would change" } else { "no agent runs; it would change" };

@@ -20,27 +20,27 @@ pub(crate) struct RenderArgs {
     /// The interface through which the other hosts are reached [default: the one that has the host's address]
     #[arg(long, value_name = "INTERFACE")]
     uplink: Option<String>,
-    /// A bridge of containers, as docker0; without it, IPv4 forwarding is switched on for all interfaces
+    /// A bridge of containers, as docker0 [default: those that hold the host's subnets]; without any, IPv4
+    /// forwarding is switched on for all interfaces
     #[arg(long = "bridge", value_name = "INTERFACE", value_delimiter = ',')]
     bridges: Vec<String>,
 }
 
-/// Prints the files for host `host` of the inventory at `path`. `default_uplink` finds the interface that has the
-/// host's address, where this machine is that host.
+/// Prints the files for host `host` of the inventory at `path`. `here` finds the interface that has the host's
+/// address and the bridges that hold its subnets, where this machine is that host.
 pub(crate) fn run(
     args: &RenderArgs,
     path: &Path,
     host: &str,
     json: bool,
-    default_uplink: impl Fn(&Host) -> Option<String>,
+    here: impl Fn(&Host) -> (Option<String>, Vec<String>),
 ) -> anyhow::Result<ExitCode> {
     let inventory = hosts::read(path)?;
     let host = inventory.host(host)?;
-    let uplink = match &args.uplink {
-        Some(uplink) => uplink.clone(),
-        None => default_uplink(host).ok_or_else(|| no_uplink(host))?,
-    };
-    let files = render(args.format, inventory.cluster(), &host.name, &uplink, &args.bridges)?;
+    let (found_uplink, found_bridges) = here(host);
+    let uplink = args.uplink.clone().or(found_uplink).ok_or_else(|| no_uplink(host))?;
+    let bridges = if args.bridges.is_empty() { &found_bridges } else { &args.bridges };
+    let files = render(args.format, inventory.cluster(), &host.name, &uplink, bridges)?;
     if json {
         show::print_json(&as_json(&files))?;
     } else {

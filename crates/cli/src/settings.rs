@@ -1,13 +1,18 @@
-//! What every command must know: flags, then the environment, then the file, then the defaults.
+//! What a command goes by: flags, then the environment, then the file, then the machine and the defaults.
 
 use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::Context as _;
 use byway_agent::keep::Settings;
-use byway_fabric::cluster::HostName;
+use byway_fabric::config::{CONFIG_PATH, Config, Key, Layer, merge};
 use byway_fabric::desired::Choices;
 use clap::Args;
+
+use crate::complaint::Advised;
+
+/// The longest configuration that is read; eight keys and their comments need far less.
+const CONFIG_BYTES_MAX: usize = 1 << 20;
 
 /// Flags of every command.
 #[derive(Debug, Args)]
@@ -15,29 +20,106 @@ pub(crate) struct Common {
     /// Print JSON, for programs
     #[arg(long, global = true)]
     pub(crate) json: bool,
-    #[arg(long, global = true, value_name = "NAME", hide = true)]
+    /// Read the settings from this file [default: /etc/byway/byway.toml, if it is there]
+    #[arg(long, global = true, value_name = "FILE", env = "BYWAY_CONFIG", help_heading = "Settings")]
+    config: Option<PathBuf>,
+    /// This host's name in the inventory [default: the machine's host name]
+    #[arg(long, global = true, value_name = "NAME", help_heading = "Settings")]
     host: Option<String>,
-    #[arg(long, global = true, value_name = "FILE", hide = true)]
-    inventory: Option<PathBuf>,
+    /// The inventory [default: /etc/byway/inventory.toml]
+    #[arg(long, global = true, value_name = "FILE", help_heading = "Settings")]
+    inventory: Option<String>,
+    /// The folder of the agent's socket and lock [default: /run/byway]
+    #[arg(long, global = true, value_name = "FOLDER", help_heading = "Settings")]
+    run_dir: Option<String>,
+    /// The folder of what the agent remembers [default: /var/lib/byway]
+    #[arg(long, global = true, value_name = "FOLDER", help_heading = "Settings")]
+    state_dir: Option<String>,
 }
 
-pub(crate) fn agent(common: &Common) -> anyhow::Result<(Settings, String)> {
-    let host = match &common.host {
-        Some(name) => name.clone(),
-        None => nix::unistd::gethostname()
-            .context("ask for the name of this host")?
-            .to_string_lossy()
-            .into_owned(),
-    };
-    let settings = Settings {
-        host: HostName::try_from(host)?,
-        inventory: common.inventory.clone().unwrap_or_else(|| "/etc/byway/inventory.toml".into()),
-        choices: Choices::default(),
-        run_dir: "/run/byway".into(),
-        state_dir: "/var/lib/byway".into(),
-        look_every: Duration::from_secs(60),
-    };
-    Ok((settings, "info".to_owned()))
+/// Flags of the agent, and of the commands that look like it does.
+#[derive(Debug, Default, Args)]
+pub(crate) struct AgentFlags {
+    /// The interface by which peers are neighbours [default: what the routes say]
+    #[arg(long, value_name = "INTERFACE")]
+    uplink: Option<String>,
+    /// A bridge of containers [default: those that hold an address of the host's subnets]
+    #[arg(long = "bridge", value_name = "INTERFACE", value_delimiter = ',')]
+    bridges: Vec<String>,
+    /// The safety net: seconds between two looks without a notice [default: 60]
+    #[arg(long, value_name = "SECONDS")]
+    look_every_seconds: Option<String>,
+    /// What is logged: error, warn, info, debug, trace, or levels per target [default: info]
+    #[arg(long, value_name = "LEVEL")]
+    log: Option<String>,
+}
+
+/// All settings in force, each with its origin.
+pub(crate) fn config(common: &Common, agent: &AgentFlags) -> anyhow::Result<Config> {
+    let flags = Layer::from_flags(flags(common, agent)).map_err(|wrong| mistakes("the flags", wrong))?;
+    // BYWAY_CONFIG names the file and BYWAY_BLESS belongs to the tests; neither is a setting.
+    let variables = std::env::vars_os()
+        .filter_map(|(key, value)| Some((key.into_string().ok()?, value.into_string().ok()?)));
+    let variables = variables.filter(|(key, _)| key != "BYWAY_CONFIG" && key != "BYWAY_BLESS");
+    let environment = Layer::from_env(variables).map_err(|wrong| mistakes("the environment", wrong))?;
+    let machine =
+        nix::unistd::gethostname().ok().and_then(|name| Layer::from_machine(&name.to_string_lossy()).ok());
+    Ok(merge([flags, environment, file(common)?, machine.unwrap_or_default()]))
+}
+
+fn flags(common: &Common, agent: &AgentFlags) -> Vec<(Key, String)> {
+    let bridges = (!agent.bridges.is_empty()).then(|| agent.bridges.join(","));
+    let all = [
+        (Key::Host, &common.host),
+        (Key::Inventory, &common.inventory),
+        (Key::RunDir, &common.run_dir),
+        (Key::StateDir, &common.state_dir),
+        (Key::Uplink, &agent.uplink),
+        (Key::Bridges, &bridges),
+        (Key::LookEverySeconds, &agent.look_every_seconds),
+        (Key::Log, &agent.log),
+    ];
+    all.into_iter().filter_map(|(key, value)| Some((key, value.clone()?))).collect()
+}
+
+/// The settings of the file; only the default one may be missing.
+fn file(common: &Common) -> anyhow::Result<Layer> {
+    let path = common.config.clone().unwrap_or_else(|| CONFIG_PATH.into());
+    match byway_agent::edge::inventory_file::read(&path, CONFIG_BYTES_MAX) {
+        Ok(bytes) => Ok(Layer::from_toml_bytes(&path.display().to_string(), &bytes)?),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound && common.config.is_none() => {
+            Ok(Layer::default())
+        }
+        Err(error) => Err(error).with_context(|| format!("read the settings {}", path.display())),
+    }
+}
+
+fn mistakes(of: &str, wrong: Vec<String>) -> Advised {
+    Advised {
+        what: format!("{of}: {}", wrong.join("; ")),
+        hint: "docs/configuration.md lists all settings".to_owned(),
+        cause: None,
+    }
+}
+
+/// What an agent goes by.
+pub(crate) fn settings(config: &Config) -> anyhow::Result<Settings> {
+    let host = config.host.as_ref().ok_or_else(|| Advised {
+        what: "this machine has no name that could be a host's".to_owned(),
+        hint: "say which host of the inventory it is: `host` in byway.toml, BYWAY_HOST or --host".to_owned(),
+        cause: None,
+    })?;
+    Ok(Settings {
+        host: host.value.clone(),
+        inventory: config.inventory.value.clone(),
+        choices: Choices {
+            uplink: config.uplink.as_ref().map(|uplink| uplink.value.clone()),
+            bridges: config.bridges.as_ref().map(|bridges| bridges.value.clone()).unwrap_or_default(),
+        },
+        run_dir: config.run_dir.value.clone(),
+        state_dir: config.state_dir.value.clone(),
+        look_every: Duration::from_secs(config.look_every_seconds.value),
+    })
 }
 
 /// A small runtime for one conversation, or for the agent.

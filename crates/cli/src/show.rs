@@ -1,7 +1,6 @@
 //! How things look: tables, colours on a terminal only, and errors that say what to do.
 
 use std::io::Write as _;
-use std::process::ExitCode;
 
 use anstyle::{AnsiColor, Style};
 use comfy_table::{Table, presets};
@@ -42,27 +41,4 @@ pub(crate) fn table<const N: usize>(head: [&str; N], rows: impl IntoIterator<Ite
         column.set_padding((0, 2));
     }
     table.lines().map(|line| line.trim_end().to_owned() + "\n").collect()
-}
-
-/// Prints an error with its causes, as text or as JSON, and says that the command failed.
-pub(crate) fn error(error: &anyhow::Error, json: bool) -> ExitCode {
-    let chain: Vec<String> = error.chain().map(ToString::to_string).collect();
-    if json {
-        let _ = print_json(&serde_json::json!({ "error": chain }));
-    } else {
-        let mut text = format!("{} {}\n", styled(BAD, "error:"), chain[0]);
-        for cause in &chain[1..] {
-            text += &format!("  because: {cause}\n");
-        }
-        let _ = anstream::stderr().write_all(text.as_bytes());
-    }
-    ExitCode::FAILURE
-}
-
-/// Lets the process end by SIGPIPE, as every other command does.
-pub(crate) fn end_quietly_on_broken_pipe() {
-    // SAFETY: the default action is installed before there is any thread or handler.
-    let _ = unsafe {
-        nix::sys::signal::signal(nix::sys::signal::Signal::SIGPIPE, nix::sys::signal::SigHandler::SigDfl)
-    };
 }

@@ -4,14 +4,15 @@ use std::process::ExitCode;
 
 use byway_agent::once;
 use byway_api::{AgentStatus, HostState, Status, client, path};
+use byway_fabric::config::Config;
 use byway_fabric::problem::Problem;
 use jiff::Timestamp;
 
-use crate::settings::{self, Common};
+use crate::settings;
 use crate::show::{BAD, FAINT, GOOD, HEAD, LOOK, print, print_json, styled, table};
 
-pub(crate) fn run(common: &Common) -> anyhow::Result<ExitCode> {
-    let (settings, _) = settings::agent(common)?;
+pub(crate) fn run(config: &Config, json: bool) -> anyhow::Result<ExitCode> {
+    let settings = settings::settings(config)?;
     let status: Status = settings::runtime()?.block_on(async {
         match client::get(&settings.run_dir.join(byway_api::SOCKET), path::STATUS).await {
             Ok(status) => Ok::<_, anyhow::Error>(status),
@@ -19,7 +20,7 @@ pub(crate) fn run(common: &Common) -> anyhow::Result<ExitCode> {
             Err(error) => Err(error.into()),
         }
     })?;
-    if common.json {
+    if json {
         print_json(&status)?;
     } else {
         print(&text(&status, Timestamp::now()));

@@ -9,6 +9,7 @@ mod debian;
 mod forwarding;
 mod netplan;
 mod networkd;
+mod nft;
 mod redhat;
 mod shell;
 
@@ -101,12 +102,9 @@ pub enum RenderError {
         /// The name.
         name: String,
     },
-    /// Nobody has written this format yet.
-    #[error("there is no {format} output yet")]
-    NotYet {
-        /// The format.
-        format: Format,
-    },
+    /// The firewall rules are about a bridge.
+    #[error("the firewall rules need the name of the containers' bridge")]
+    NeedsBridge,
 }
 
 impl RenderError {
@@ -115,7 +113,8 @@ impl RenderError {
     pub fn hint(&self) -> Option<&'static str> {
         match self {
             Self::Interface { .. } => Some("letters, digits and . _ - + @ are safe, up to 15 of them"),
-            Self::UnknownHost { .. } | Self::NotYet { .. } => None,
+            Self::NeedsBridge => Some("name it with --bridge, for instance --bridge docker0"),
+            Self::UnknownHost { .. } => None,
         }
     }
 }
@@ -140,7 +139,7 @@ pub fn render(
         Format::Ifcfg => Ok(redhat::files(&picture)),
         Format::Netplan => Ok(netplan::files(&picture)),
         Format::Interfaces => Ok(debian::files(&picture)),
-        Format::Nft => Err(RenderError::NotYet { format }),
+        Format::Nft => nft::files(&picture, cluster),
     }
 }
 

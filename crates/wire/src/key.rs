@@ -56,7 +56,8 @@ impl<'a> Packet<'a> {
     pub fn key(&self) -> Option<PacketKey> {
         let mut mix = Mix::new();
         let payload = self.mix_headers(&mut mix, Depth::Outer)?;
-        let missing = self.stop.is_some() || self.fragment.is_some_and(|part| part.more);
+        // A length of 0 does not tell whether something is missing.
+        let missing = self.stop.is_some() || self.length == 0 || self.fragment.is_some_and(|part| part.more);
         if missing && payload.len() < KEY_PAYLOAD_BYTES {
             return None;
         }

@@ -8,7 +8,7 @@ const PATH: &str = "/etc/sysctl.d/60-byway.conf";
 
 /// The settings that are needed, with the comments that belong to them. `write` makes a line of a key and a value.
 ///
-/// IPv4 forwards between two interfaces that both allow it. IPv6 asks the switch for all interfaces alone
+/// IPv4 asks the interface by which a packet comes in. IPv6 asks the switch for all interfaces alone
 /// (kernel documentation, ip-sysctl, `conf/all/forwarding`).
 pub(super) fn lines(picture: &Picture<'_>, write: impl Fn(&str, u8) -> String) -> String {
     let mut lines = Vec::new();

@@ -1,0 +1,28 @@
+//! Our nftables table as a file, with the members it has on this host.
+//!
+//! For `nft -f`, or to be included from `/etc/nftables.conf`. It is the table that the agent keeps.
+
+use super::{Picture, RenderError, RenderedFile};
+use crate::cluster::Cluster;
+use crate::table::{Members, table};
+
+pub(super) fn files(picture: &Picture<'_>, cluster: &Cluster) -> Result<Vec<RenderedFile>, RenderError> {
+    if picture.bridges.is_empty() {
+        // Without the containers' bridge, the rule against forged addresses would drop the containers' packets.
+        return Err(RenderError::NeedsBridge);
+    }
+    let peers = cluster.hosts.iter().filter(|other| other.name != picture.host.name);
+    let members = Members {
+        uplinks: [picture.uplink.to_owned()].into(),
+        inside: picture.bridges.iter().cloned().collect(),
+        local: picture.host.subnets.iter().copied().collect(),
+        peers: peers.flat_map(|host| host.subnets.iter().copied()).collect(),
+    };
+    let head = format!(
+        "# What host {} lets through for the other hosts, by `byway render --format nft`.\n\
+         # Load it with `nft -f`, or include it from /etc/nftables.conf.\n",
+        picture.host.name
+    );
+    let text = head + &table(&members).replace_script();
+    Ok(vec![RenderedFile { path: "/etc/nftables.d/byway.nft".to_owned(), text }])
+}

@@ -1,0 +1,33 @@
+//! Any bytes as a frame, with and without a link header: no panic, and what must always hold does.
+
+#![no_main]
+
+use byway_wire::{Body, Frame, LinkType, Packet, PacketKey};
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|bytes: &[u8]| {
+    for link in [LinkType::Ethernet, LinkType::RawIp] {
+        let frame = Frame::decode(link, bytes);
+        assert!(!frame.to_string().is_empty());
+        if let Body::Packet(packet) = &frame.body {
+            hold(packet);
+            cut(link, bytes, packet.key());
+        }
+    }
+});
+
+/// A key can be read back, and only whole packets or long enough pieces have one.
+fn hold(packet: &Packet<'_>) {
+    if let Some(key) = packet.key() {
+        assert_eq!(key.to_string().parse::<PacketKey>(), Ok(key));
+        assert_eq!(packet.key(), Some(key));
+    }
+}
+
+/// A packet that was cut has the key of the whole or none.
+fn cut(link: LinkType, bytes: &[u8], whole: Option<PacketKey>) {
+    let cut = Frame::decode(link, &bytes[..bytes.len() / 2]);
+    if let (Some(key), Some(whole)) = (cut.packet().and_then(Packet::key), whole) {
+        assert_eq!(key, whole);
+    }
+}
