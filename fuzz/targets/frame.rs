@@ -12,6 +12,9 @@ fuzz_target!(|bytes: &[u8]| {
         if let Body::Packet(packet) = &frame.body {
             hold(packet);
             cut(link, bytes, packet.key());
+            if link == LinkType::RawIp {
+                age(bytes, packet.key());
+            }
         }
     }
 });
@@ -26,8 +29,20 @@ fn hold(packet: &Packet<'_>) {
 
 /// A packet that was cut has the key of the whole or none.
 fn cut(link: LinkType, bytes: &[u8], whole: Option<PacketKey>) {
-    let cut = Frame::decode(link, &bytes[..bytes.len() / 2]);
-    if let (Some(key), Some(whole)) = (cut.packet().and_then(Packet::key), whole) {
-        assert_eq!(key, whole);
+    for length in [bytes.len() / 4, bytes.len() / 2, bytes.len().saturating_sub(1)] {
+        let cut = Frame::decode(link, &bytes[..length]);
+        if let (Some(key), Some(whole)) = (cut.packet().and_then(Packet::key), whole) {
+            assert_eq!(key, whole);
+        }
     }
+}
+
+/// A packet that a router passed on has the key that it had.
+fn age(bytes: &[u8], before: Option<PacketKey>) {
+    let mut later = bytes.to_vec();
+    // The TTL and the checksum of IPv4, the hop limit of IPv6.
+    let changed = if bytes[0] >> 4 == 4 { &[8, 10, 11][..] } else { &[7][..] };
+    changed.iter().for_each(|at| later[*at] = later[*at].wrapping_sub(1));
+    let after = Frame::decode(LinkType::RawIp, &later);
+    assert_eq!(after.packet().and_then(Packet::key), before);
 }

@@ -61,9 +61,9 @@ fn say(text: &str) {
 }
 
 /// The programs that every task with hosts needs, and the Debian packages that have them.
-const LAB: [(&str, &str); 2] = [("nft", "nftables"), ("ping", "iputils-ping")];
-/// What tests and measurements compare ours with.
-const PEERS: [(&str, &str); 2] = [("ip", "iproute2"), ("setpriv", "util-linux")];
+const LAB: [(&str, &str); 3] = [("nft", "nftables"), ("ping", "iputils-ping"), ("ip", "iproute2")];
+/// What the tests need on top.
+const TESTS: [(&str, &str); 1] = [("setpriv", "util-linux")];
 
 fn demo(rest: &[&str]) -> Outcome {
     packages::install(&LAB)?;
@@ -73,7 +73,7 @@ fn demo(rest: &[&str]) -> Outcome {
 
 fn test(rest: &[&str]) -> Outcome {
     packages::install(&LAB)?;
-    packages::install(&PEERS)?;
+    packages::install(&TESTS)?;
     if Command::new("cargo-nextest").arg("--version").output().is_err() {
         say("xtask: installing cargo-nextest, which runs the tests");
         run(cargo().args(["install", "--locked", "cargo-nextest"]))?;
@@ -87,7 +87,7 @@ fn test(rest: &[&str]) -> Outcome {
 
 fn bench(names: &[&str]) -> Outcome {
     packages::install(&LAB)?;
-    packages::install(&PEERS)?;
+    packages::install(&TESTS)?;
     run(cargo().args(["build", "--release", "--package", "byway"]))?;
     run(with_privileges(&["bench", "--workspace", "--benches"]).arg("--").args(names))
 }

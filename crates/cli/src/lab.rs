@@ -1,5 +1,7 @@
 //! `byway lab`: hosts and containers made of network namespaces on this machine.
 
+mod demo;
+
 use std::ffi::OsString;
 use std::fs;
 use std::io::{IsTerminal, Write as _};
@@ -10,8 +12,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use byway_lab::{
-    AgentState, AgentStatus, Holder, Lab, NodeStatus, Options, Progress, Signal, Spread, Status, Topology,
-    Until,
+    AgentState, AgentStatus, Holder, Lab, NodeStatus, Options, Progress, Signal, Snapshot, Spread, Status,
+    Topology, Until,
 };
 use clap::{Args, Subcommand, ValueEnum};
 use indicatif::{ProgressBar, ProgressStyle};
@@ -35,6 +37,11 @@ pub(crate) enum Command {
     Agent(Agent),
     /// End a lab, and everything in it
     Down(Name),
+    /// Tell the whole story with two hosts: before, after, hop by hop, and everything removed
+    Demo,
+    /// Write down what Byway could change here, to compare before and after
+    #[command(hide = true)]
+    Snapshot,
     /// Hold a lab (what `up` starts)
     #[command(hide = true)]
     Hold {
@@ -126,6 +133,8 @@ pub(crate) fn run(command: Command, json: bool) -> Result<ExitCode> {
             Holder::find(&name)?.down()?;
             tell_end(&name, begun.elapsed(), json)?;
         }
+        Command::Demo => return demo::run(json),
+        Command::Snapshot => print_json(&Snapshot::take()?)?,
         Command::Hold { name } => return byway_lab::hold(&name),
     }
     Ok(ExitCode::SUCCESS)

@@ -15,7 +15,9 @@ mod names;
 mod namespaces;
 mod ports;
 mod raise;
+mod repair;
 mod say;
+mod snapshot;
 mod socket;
 mod topology;
 mod wires;
@@ -25,7 +27,9 @@ pub use holder::{AgentProcess, Holder};
 pub use join::exec;
 pub use lab::{Lab, Options};
 pub use nix::sys::signal::Signal;
+pub use repair::Vandal;
 pub use say::{AgentState, AgentStatus, Agents, NodeStatus, Progress, Status, Until};
+pub use snapshot::Snapshot;
 pub use topology::{
     BRIDGE, CONTAINERS_PER_HOST_MAX, Container, Flaw, HOSTS_MAX, Host, Kind, LINK_NAME_MAX, NODES_MAX,
     Router, SEGMENTS_MAX, SWITCH, Segment, Spread, Topology,

@@ -82,6 +82,7 @@ impl<'a> Packet<'a> {
         }
     }
 
+    #[inline]
     pub(crate) fn decode_v4(bytes: &'a [u8]) -> Result<Self, Stop> {
         let (header, _) = take::<20>(bytes, Layer::Ipv4)?;
         if header[0] >> 4 != 4 {
@@ -108,6 +109,7 @@ impl<'a> Packet<'a> {
         Ok(packet)
     }
 
+    #[inline]
     pub(crate) fn decode_v6(bytes: &'a [u8]) -> Result<Self, Stop> {
         let (header, rest) = take::<40>(bytes, Layer::Ipv6)?;
         if header[0] >> 4 != 6 {
@@ -136,6 +138,7 @@ impl<'a> Packet<'a> {
         Ok(packet)
     }
 
+    #[inline]
     fn read_transport(&mut self, payload: &'a [u8], cut: Option<Stop>) {
         // Only the first fragment has a transport header.
         if self.fragment.is_some_and(|part| part.offset > 0) {
@@ -156,6 +159,7 @@ impl Fragment {
 }
 
 /// The bytes after the IPv4 header and its options, and whether some of them are missing.
+#[inline]
 fn v4_payload<'a>(bytes: &'a [u8], header: &[u8; 20]) -> Result<(&'a [u8], Option<Stop>), Stop> {
     let malformed = |what| Stop::Malformed { layer: Layer::Ipv4, what };
     let header_length = usize::from(header[0] & 15) * 4;
@@ -173,6 +177,7 @@ fn v4_payload<'a>(bytes: &'a [u8], header: &[u8; 20]) -> Result<(&'a [u8], Optio
 }
 
 /// As many bytes as the IP header promised (the rest is Ethernet padding), and whether some are missing.
+#[inline]
 fn bound(rest: &[u8], needed: usize) -> (&[u8], Option<Stop>) {
     match rest.get(..needed) {
         Some(payload) => (payload, None),
@@ -190,6 +195,7 @@ struct Walk<'a> {
 }
 
 impl<'a> Walk<'a> {
+    #[inline]
     fn over(first: u8, payload: &'a [u8]) -> Self {
         let mut walk =
             Self { protocol: first, rest: payload, identification: None, fragment: None, stop: None };
@@ -227,6 +233,7 @@ impl<'a> Walk<'a> {
     }
 }
 
+#[inline]
 fn is_extension(number: u8) -> bool {
     use protocol::{AUTHENTICATION, DESTINATION, FRAGMENT, HIP, HOP_BY_HOP, MOBILITY, ROUTING, SHIM6};
     matches!(number, HOP_BY_HOP | ROUTING | FRAGMENT | AUTHENTICATION | DESTINATION | MOBILITY | HIP | SHIM6)

@@ -7,7 +7,7 @@
 //! A dump is whole or it is an error: it never ends because the socket happened to be empty.
 
 use std::io;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, FromRawFd as _, IntoRawFd as _, OwnedFd};
 
 use netlink_packet_core::{
     NLM_F_ACK, NLM_F_DUMP, NLM_F_DUMP_INTR, NLM_F_REQUEST, NetlinkBuffer, NetlinkDeserializable,
@@ -97,11 +97,20 @@ impl Netlink {
     /// # Errors
     /// [`NetlinkError::Open`].
     pub fn open() -> Result<Self, NetlinkError> {
-        Self::open_socket().map_err(NetlinkError::Open)
+        Socket::new(NETLINK_ROUTE).and_then(Self::prepare).map_err(NetlinkError::Open)
     }
 
-    fn open_socket() -> io::Result<Self> {
-        let mut socket = Socket::new(NETLINK_ROUTE)?;
+    /// Takes a `NETLINK_ROUTE` socket of somebody else's making; it speaks of the namespace it was made in.
+    ///
+    /// # Errors
+    /// [`NetlinkError::Open`].
+    pub fn on(socket: OwnedFd) -> Result<Self, NetlinkError> {
+        // SAFETY: the descriptor is ours alone, and the socket closes it.
+        let socket = unsafe { Socket::from_raw_fd(socket.into_raw_fd()) };
+        Self::prepare(socket).map_err(NetlinkError::Open)
+    }
+
+    fn prepare(mut socket: Socket) -> io::Result<Self> {
         let port = socket.bind_auto()?.port_number();
         socket.connect(&SocketAddr::new(0, 0))?;
         socket.set_netlink_get_strict_chk(true)?;

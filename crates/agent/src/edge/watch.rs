@@ -137,12 +137,19 @@ impl Watch {
     /// # Errors
     /// See [`WatchError`].
     pub fn open(interface: &str, filter: &[Instruction]) -> Result<Self, WatchError> {
-        let failed = |doing| move |cause| WatchError::Open { interface: interface.to_owned(), doing, cause };
-        let index = nix::net::if_::if_nametoindex(interface).map_err(|errno| WatchError::NoInterface {
-            interface: interface.to_owned(),
-            cause: errno.into(),
-        })?;
         let socket = socket::open().map_err(|cause| refused(interface, cause))?;
+        Self::on(socket, interface, filter)
+    }
+
+    /// Starts to watch an interface with a packet socket of somebody else's making (protocol 0, not blocking),
+    /// in the network namespace of that socket.
+    ///
+    /// # Errors
+    /// See [`WatchError`].
+    pub fn on(socket: OwnedFd, interface: &str, filter: &[Instruction]) -> Result<Self, WatchError> {
+        let failed = |doing| move |cause| WatchError::Open { interface: interface.to_owned(), doing, cause };
+        let index = socket::index(&socket, interface)
+            .map_err(|cause| WatchError::NoInterface { interface: interface.to_owned(), cause })?;
         socket::prepare(&socket).map_err(failed("set the socket up"))?;
         if !filter.is_empty() {
             socket::attach(&socket, filter).map_err(|cause| WatchError::Filter {

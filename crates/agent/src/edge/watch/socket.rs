@@ -20,6 +20,25 @@ pub(super) fn open() -> io::Result<OwnedFd> {
     Ok(nix::sys::socket::socket(AddressFamily::Packet, SockType::Raw, flags, None)?)
 }
 
+/// The index of an interface of the socket's own network namespace (`netdevice(7)`).
+pub(super) fn index(socket: &OwnedFd, interface: &str) -> io::Result<u32> {
+    // SAFETY: all its fields are numbers and arrays of numbers, for which zero bytes are values.
+    let mut request: libc::ifreq = unsafe { MaybeUninit::zeroed().assume_init() };
+    let room = request.ifr_name.len() - 1;
+    if interface.is_empty() || interface.len() > room {
+        return Err(io::Error::from_raw_os_error(libc::ENODEV));
+    }
+    for (to, from) in request.ifr_name.iter_mut().zip(interface.bytes()) {
+        *to = from.cast_signed();
+    }
+    // SAFETY: the kernel reads and writes an `ifreq` here, which `request` is, and it outlives the call.
+    let done = unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCGIFINDEX, &raw mut request) };
+    check(done)?;
+    // SAFETY: this ioctl fills in the index, a number of which every value is one.
+    let index = unsafe { request.ifr_ifru.ifru_ifindex };
+    u32::try_from(index).map_err(|_| io::Error::from_raw_os_error(libc::ENODEV))
+}
+
 /// Asks for times, lengths and VLAN tags beside the frames, and for room.
 pub(super) fn prepare(socket: &OwnedFd) -> io::Result<()> {
     setsockopt(socket, sockopt::ReceiveTimestampns, &true)?;
