@@ -90,23 +90,23 @@ impl<'a> Packet<'a> {
         }
         let flags = u16_at(header, 6);
         let part = Fragment { offset: (flags & 0x1fff) * 8, more: flags & 0x2000 != 0 };
-        let mut packet = Self {
+        let (fragment, protocol) = (part.is_part().then_some(part), header[9]);
+        let (transport, stop) = match v4_payload(bytes, header) {
+            Ok((payload, cut)) => carried(protocol, payload, fragment, cut),
+            Err(stop) => (Transport::Other(&[]), Some(stop)),
+        };
+        Ok(Self {
             source: Ipv4Addr::from(u32_at(header, 12)).into(),
             destination: Ipv4Addr::from(u32_at(header, 16)).into(),
             ttl: header[8],
             identification: Some(u16_at(header, 4).into()),
             dont_fragment: flags & 0x4000 != 0,
-            fragment: part.is_part().then_some(part),
-            protocol: header[9],
+            fragment,
+            protocol,
             length: u16_at(header, 2).into(),
-            transport: Transport::Other(&[]),
-            stop: None,
-        };
-        match v4_payload(bytes, header) {
-            Ok((payload, cut)) => packet.read_transport(payload, cut),
-            Err(stop) => packet.stop = Some(stop),
-        }
-        Ok(packet)
+            transport,
+            stop,
+        })
     }
 
     #[inline]
@@ -120,35 +120,41 @@ impl<'a> Packet<'a> {
         // 0 promises nothing: a jumbogram, or the sender left the length to the network card.
         let (payload, cut) = if promised == 0 { (rest, None) } else { bound(rest, promised.into()) };
         let walk = Walk::over(header[6], payload);
-        let mut packet = Self {
+        let fragment = walk.fragment.filter(|part| part.is_part());
+        let (transport, stop) = match walk.stop {
+            None => carried(walk.protocol, walk.rest, fragment, cut),
+            stop => (Transport::Other(&[]), stop),
+        };
+        Ok(Self {
             source: address(8).into(),
             destination: address(24).into(),
             ttl: header[7],
             identification: walk.identification,
             dont_fragment: true,
-            fragment: walk.fragment.filter(|part| part.is_part()),
+            fragment,
             protocol: walk.protocol,
             length: if promised == 0 { 0 } else { 40 + u32::from(promised) },
-            transport: Transport::Other(&[]),
-            stop: walk.stop,
-        };
-        if packet.stop.is_none() {
-            packet.read_transport(walk.rest, cut);
-        }
-        Ok(packet)
+            transport,
+            stop,
+        })
     }
+}
 
-    #[inline]
-    fn read_transport(&mut self, payload: &'a [u8], cut: Option<Stop>) {
-        // Only the first fragment has a transport header.
-        if self.fragment.is_some_and(|part| part.offset > 0) {
-            (self.transport, self.stop) = (Transport::Other(payload), cut);
-            return;
-        }
-        let whole = cut.is_none() && self.fragment.is_none();
-        let (transport, stop) = transport::decode(self.protocol, payload, whole);
-        (self.transport, self.stop) = (transport, stop.or(cut));
+/// Reads what a packet carries. `cut`: what of it is missing.
+#[inline]
+fn carried(
+    protocol: u8,
+    payload: &[u8],
+    fragment: Option<Fragment>,
+    cut: Option<Stop>,
+) -> (Transport<'_>, Option<Stop>) {
+    // Only the first fragment has a transport header.
+    if fragment.is_some_and(|part| part.offset > 0) {
+        return (Transport::Other(payload), cut);
     }
+    let whole = cut.is_none() && fragment.is_none();
+    let (transport, stop) = transport::decode(protocol, payload, whole);
+    (transport, stop.or(cut))
 }
 
 impl Fragment {
