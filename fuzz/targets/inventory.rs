@@ -12,7 +12,8 @@ fuzz_target!(|bytes: &[u8]| {
         Err(mistakes) => {
             assert!(!mistakes.list.is_empty());
             assert!(!mistakes.to_string().is_empty());
-            let inside = |span: &std::ops::Range<usize>| span.start <= span.end && span.end <= mistakes.text.len();
+            let inside =
+                |span: &std::ops::Range<usize>| span.start <= span.end && span.end <= mistakes.text.len();
             assert!(mistakes.list.iter().all(|mistake| inside(&mistake.span)));
         }
     }

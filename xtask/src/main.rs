@@ -18,7 +18,7 @@ cargo xtask TASK
   test            everything that must hold, as CI runs it (formatting, lints, all tests)
   bench [NAME…]   what things cost, beside a peer or a limit in the same run
   fuzz TARGET [SECONDS]
-                  feeds a decoder with hostile input (targets: see fuzz/fuzz_targets), 60 s if not said
+                  feeds a decoder with hostile input (targets: see fuzz/targets), 60 s if not said
 
 Each installs the system packages that it lacks first, and says so.
 ";
@@ -110,6 +110,7 @@ fn fuzz(target: &str, seconds: &str) -> Outcome {
     run(Command::new(program)
         .args([corpus.as_os_str(), seeds.as_os_str()])
         .args(["-use_value_profile=1".to_owned(), format!("-max_total_time={seconds}")])
+        .arg(format!("-artifact_prefix={}/", artifacts.display()))
         .current_dir(&fuzz))
 }
 

@@ -19,8 +19,11 @@ use byway_agent::edge::{look, route};
 use byway_fabric::observed::{METRIC, PROTOCOL, Route, RouteKind};
 use byway_fabric::plan::Step;
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
-use netlink_packet_route::RouteNetlinkMessage;
-use netlink_packet_route::route::RouteAttribute;
+use netlink_packet_core::{NLM_F_CREATE, NLM_F_REPLACE};
+use netlink_packet_route::route::{
+    RouteAddress, RouteAttribute, RouteHeader, RouteMessage, RouteProtocol, RouteType,
+};
+use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::time::TimeValLike;
@@ -163,10 +166,13 @@ impl Ours {
             all().map(|(text, route, because)| Step::PutRoute { route, text, because }).collect();
         let dels: Vec<Step> =
             all().map(|(text, route, because)| Step::DelRoute { route, text, because }).collect();
-        let objects = |steps: &[Step]| -> Vec<Request> {
-            steps.iter().enumerate().filter_map(|(nth, step)| Some(by_object(nth, route::request(step)?))).collect()
+        let objects = |make: fn(RouteMessage) -> RouteNetlinkMessage, flags| -> Vec<Request> {
+            let messages = routes(dev).into_iter().enumerate().map(|(nth, route)| by_object(nth, &route));
+            messages.map(|message| Request { message: make(message), flags }).collect()
         };
-        Self { with_objects: objects(&puts), objects_dels: objects(&dels), netlink, puts, dels }
+        let with_objects = objects(RouteNetlinkMessage::NewRoute, NLM_F_CREATE | NLM_F_REPLACE);
+        let objects_dels = objects(RouteNetlinkMessage::DelRoute, 0);
+        Self { netlink, puts, dels, with_objects, objects_dels }
     }
 }
 
@@ -175,16 +181,23 @@ fn route_of(step: &Step) -> Option<&Route> {
 }
 
 /// The same route by the nexthop object of its peer.
-fn by_object(nth: usize, mut request: Request) -> Request {
-    let (RouteNetlinkMessage::NewRoute(message) | RouteNetlinkMessage::DelRoute(message)) = &mut request.message
-    else {
-        unreachable!("it is about a route")
-    };
+fn by_object(nth: usize, route: &Route) -> RouteMessage {
     let nth = u32::try_from(nth).expect("few");
-    let object = 1 + (nth / ROUTES_EACH) * PEERS + (nth % ROUTES_EACH) % PEERS;
-    message.attributes.retain(|part| !matches!(part, RouteAttribute::Gateway(_) | RouteAttribute::Oif(_)));
-    message.attributes.push(RouteAttribute::NhId(object));
-    request
+    let mut message = RouteMessage::default();
+    let header = &mut message.header;
+    header.address_family =
+        if route.to.addr().is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 };
+    header.destination_prefix_length = route.to.prefix_len();
+    header.table = RouteHeader::RT_TABLE_MAIN;
+    header.protocol = RouteProtocol::from(PROTOCOL);
+    header.kind = RouteType::Unicast;
+    message.attributes = vec![
+        RouteAttribute::Destination(RouteAddress::from(route.to.addr())),
+        RouteAttribute::Priority(METRIC),
+        RouteAttribute::NhId(1 + (nth / ROUTES_EACH) * PEERS + (nth % ROUTES_EACH) % PEERS),
+    ];
+    message.attributes.extend(route.src.map(|src| RouteAttribute::PrefSource(RouteAddress::from(src))));
+    message
 }
 
 /// Time on the wall and CPU time of one deed, over the rounds.
@@ -230,7 +243,7 @@ impl Costs {
 
     fn ours(&mut self, ours: &mut Ours) {
         let Ours { netlink, puts, dels, .. } = ours;
-        let mut apply = |cost: &mut Cost, netlink: &mut Netlink, steps: &[Step]| {
+        let apply = |cost: &mut Cost, netlink: &mut Netlink, steps: &[Step]| {
             let refused = cost.of(thread_cpu, || route::apply(netlink, steps)).expect("talk to the kernel");
             assert!(refused.is_empty(), "refused: {:?}", refused.first());
         };

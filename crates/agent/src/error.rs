@@ -79,6 +79,25 @@ pub enum AgentError {
     BadPlan(String),
 }
 
+impl AgentError {
+    /// What to do about it, if we know.
+    #[must_use]
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::ReadInventory { path, cause } if cause.kind() == io::ErrorKind::NotFound => Some(format!(
+                "`byway host add NAME --address ADDRESS --subnet SUBNET` writes {} (docs/inventory.md)",
+                path.display()
+            )),
+            Self::NotAlone(LockError::Taken { .. }) => {
+                Some("`byway status` asks it; one agent keeps a host".to_owned())
+            }
+            Self::NotAlone(LockError::Open { .. }) => Some("run it as root, or with sudo".to_owned()),
+            Self::Nft(NftError::Missing(_)) => Some("apt install nftables".to_owned()),
+            _ => None,
+        }
+    }
+}
+
 /// An error and its causes as one line.
 #[must_use]
 pub fn chain(error: &dyn std::error::Error) -> String {

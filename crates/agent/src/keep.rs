@@ -21,7 +21,7 @@ use std::time::{Duration, Instant};
 use byway_api::{AgentStatus, Change, DownReport, PlanReport, Repair, SENTENCES_MAX, Status};
 use byway_fabric::cluster::HostName;
 use byway_fabric::desired::{Choices, desired};
-use byway_fabric::plan::{plan, take_down};
+use byway_fabric::plan::{Step, plan, take_down};
 use jiff::Timestamp;
 use tokio::sync::mpsc;
 
@@ -74,7 +74,7 @@ pub async fn run(settings: Settings) -> Result<(), AgentError> {
     keeper.converge(None).await;
     say::started(&keeper.settings.host);
     loop {
-        let wait = keeper.damper.wait(Instant::now(), keeper.settings.look_every);
+        let wait = keeper.damper.wait(Instant::now());
         match ears.wait(wait).await? {
             Wake::Changed(notices) => {
                 let heard = Instant::now();
@@ -85,8 +85,14 @@ pub async fn run(settings: Settings) -> Result<(), AgentError> {
             Wake::Inventory => keeper.reread_inventory().await,
             Wake::Timer => {
                 keeper.world.doubt_table();
+                keeper.damper.looked_at_everything(Instant::now());
                 keeper.reread_inventory().await;
                 keeper.converge(None).await;
+            }
+            Wake::Ask(Ask::Status(answer)) => {
+                keeper.reread_inventory().await;
+                keeper.converge(None).await;
+                let _ = answer.send(keeper.last_status());
             }
             Wake::Ask(Ask::Plan(answer)) => {
                 // Whoever asked may have gone; then nobody misses the answer.
@@ -141,7 +147,7 @@ impl Keeper {
             last_repair: None,
             trouble: None,
         };
-        let (world, damper) = (World::open()?, Damper::default());
+        let (world, damper) = (World::open()?, Damper::new(settings.look_every, Instant::now()));
         let status = Arc::default();
         Ok(Self { settings, world, store, state, damper, status, agent, ready: false })
     }
@@ -251,14 +257,21 @@ impl Keeper {
         Ok(Findings { desired, observed, plan })
     }
 
-    /// Writes down what a plan is about to change, before it does.
+    /// Writes down what a plan is about to change, before it does. A setting that we had put before was
+    /// changed by somebody; the kernel does not tell by whom.
     fn remember(&mut self, findings: &Findings) -> Result<(), AgentError> {
         let memory = &mut self.state.content.memory;
-        let steps = findings.plan.steps.iter();
-        if steps.filter(|step| memory.note(step, &findings.observed)).count() > 0 {
-            self.state.save()?;
+        let mut something_new = false;
+        for step in &findings.plan.steps {
+            if memory.note(step, &findings.observed) {
+                something_new = true;
+            } else if let Step::PutSysctl { sysctl, from, .. } = step {
+                let (what, who) = (format!("set {sysctl} to {from}"), "somebody".to_owned());
+                tracing::warn!("{who} {what}");
+                self.agent.last_change = Some(Change { at: Timestamp::now(), what, who });
+            }
         }
-        Ok(())
+        if something_new { Ok(self.state.save()?) } else { Ok(()) }
     }
 
     fn note_outcome(
@@ -280,15 +293,12 @@ impl Keeper {
             self.agent.last_repair = Some(Repair { at: Timestamp::now(), micros, steps: sentences });
             self.damper.repaired(now);
         }
-        match &self.agent.trouble {
-            Some(trouble) => {
-                tracing::error!(trouble, "this host is not as it should be; it is tried again");
-                self.damper.failed(now);
-            }
-            None => {
-                self.damper.at_rest();
-                say::at_rest(&mut self.ready);
-            }
+        if let Some(trouble) = &self.agent.trouble {
+            tracing::error!(trouble, "this host is not as it should be; it is tried again");
+            self.damper.failed(now);
+        } else {
+            self.damper.at_rest();
+            say::at_rest(&mut self.ready);
         }
         self.publish_agent();
     }
@@ -309,6 +319,10 @@ impl Keeper {
         if let Some(status) = self.status.lock().unwrap_or_else(PoisonError::into_inner).as_mut() {
             status.inventory = self.store.status();
         }
+    }
+
+    fn last_status(&self) -> Option<Status> {
+        self.status.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     async fn plan_report(&mut self) -> Result<PlanReport, AgentError> {

@@ -19,12 +19,16 @@ use crate::error::{AgentError, links};
 
 /// Questions that may wait for the loop; more are told to come again.
 pub(crate) const ASKS_MAX: usize = 16;
+/// How long a status waits for the loop; after this it is told as it was last known.
+const PATIENCE: Duration = Duration::from_secs(3);
 /// How long an answer that is under way may take when the agent ends.
 const FAREWELL: Duration = Duration::from_secs(2);
 
 /// What only the loop can answer.
 #[derive(Debug)]
 pub(crate) enum Ask {
+    /// How does the host stand now? Whatever is due is done first.
+    Status(oneshot::Sender<Option<Status>>),
     /// What would be changed now?
     Plan(oneshot::Sender<Result<PlanReport, AgentError>>),
     /// Take everything out and end.
@@ -95,6 +99,12 @@ impl Server {
 }
 
 async fn tell_status(State(desk): State<Desk>) -> Response {
+    let (answer, answered) = oneshot::channel();
+    if desk.asks.try_send(Ask::Status(answer)).is_ok()
+        && let Ok(Ok(Some(status))) = tokio::time::timeout(PATIENCE, answered).await
+    {
+        return Json(status).into_response();
+    }
     let status = desk.status.lock().unwrap_or_else(PoisonError::into_inner).clone();
     match status {
         Some(status) => Json(status).into_response(),

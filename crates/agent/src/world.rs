@@ -9,14 +9,22 @@ use crate::edge::nft::{Nft, script};
 use crate::edge::{look, route, sysctls};
 use crate::error::AgentError;
 
+/// Reading our table means running `nft`, and every change of it is told in a notice; so it is read when it was
+/// touched, and at the slow timer.
+#[derive(Debug, Default)]
+enum KnownTable {
+    #[default]
+    Unknown,
+    Read(Option<Table>),
+}
+
 /// The host, as far as Byway has to do with it.
 #[derive(Debug)]
 pub struct World {
     netlink: Netlink,
     nft: Nft,
-    /// Our table as it was last read; unknown after it was touched. Reading it means running `nft`, and
-    /// every change of it is told in a notice.
-    table: Option<Option<Table>>,
+    /// Our table as it was last read.
+    table: KnownTable,
 }
 
 impl World {
@@ -27,12 +35,12 @@ impl World {
     pub fn open() -> Result<Self, AgentError> {
         let netlink =
             Netlink::open().map_err(|cause| AgentError::Netlink { doing: "talk to the kernel", cause })?;
-        Ok(Self { netlink, nft: Nft::default(), table: None })
+        Ok(Self { netlink, nft: Nft::default(), table: KnownTable::Unknown })
     }
 
     /// Forgets what is known of the table: somebody touched it, or it may have been.
     pub fn doubt_table(&mut self) {
-        self.table = None;
+        self.table = KnownTable::Unknown;
     }
 
     /// Whether a netlink port is one by which we change things.
@@ -51,8 +59,12 @@ impl World {
         let routes = look::routes(&mut self.netlink).map_err(failed("list the routes"))?;
         let sysctls = sysctls::read(&links)?;
         let table = match &self.table {
-            Some(known) => known.clone(),
-            None => self.table.insert(self.nft.read().await?).clone(),
+            KnownTable::Read(table) => table.clone(),
+            KnownTable::Unknown => {
+                let table = self.nft.read().await?;
+                self.table = KnownTable::Read(table.clone());
+                table
+            }
         };
         Ok(Observed { links, routes, sysctls, table })
     }
@@ -76,7 +88,7 @@ impl World {
     async fn apply_group(&mut self, steps: &[Step]) -> Result<(), AgentError> {
         match steps.first().map(hand) {
             Some(Hand::Nft) => {
-                self.table = None;
+                self.table = KnownTable::Unknown;
                 let all: String = steps.iter().filter_map(script).collect();
                 let doing = steps.iter().map(Step::what).next().unwrap_or_default();
                 Ok(self.nft.apply(&all, &doing).await?)

@@ -1,6 +1,6 @@
 //! Watch points on the real kernel, each test in a network namespace of its own that ends with its thread.
 
-#![expect(clippy::unwrap_used, reason = "a kernel that refuses here is a failed test")]
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a kernel that refuses here is a failed test")]
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, UdpSocket};
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -120,7 +120,7 @@ fn without_a_filter_everything_is_seen_whole() {
         link_up("lo");
         let mut watch = Watch::open("lo", &[]).unwrap();
         let udp = UdpSocket::bind("127.0.0.1:0").unwrap();
-        udp.send_to(&[0x5a; 60_000], udp.local_addr().unwrap()).unwrap();
+        udp.send_to(&vec![0x5a; 60_000], udp.local_addr().unwrap()).unwrap();
         let seen = next(&mut watch);
         assert_eq!((seen.frame.len(), seen.original_len), (14 + 20 + 8 + 60_000, 14 + 20 + 8 + 60_000));
         assert!(line(&watch, &seen).contains("UDP length 60008"));
@@ -136,7 +136,7 @@ fn what_the_socket_cannot_hold_is_counted() {
         let to = udp.local_addr().unwrap();
         let sent: u64 = 400;
         for _ in 0..sent {
-            udp.send_to(&[0; 60_000], to).unwrap();
+            udp.send_to(&vec![0; 60_000], to).unwrap();
         }
         let mut taken = 0;
         while watch.next(Instant::now()).unwrap().is_some() {

@@ -51,6 +51,14 @@ pub enum ClientError {
 }
 
 impl ClientError {
+    /// What to do about it, if we know.
+    #[must_use]
+    pub fn hint(&self) -> Option<String> {
+        let Self::Connect { cause, .. } = self else { return None };
+        (cause.kind() == io::ErrorKind::PermissionDenied)
+            .then(|| "only root and its group may ask the agent; use sudo".to_owned())
+    }
+
     /// Whether there is no agent to ask (as opposed to one that cannot be asked).
     #[must_use]
     pub fn nobody_listens(&self) -> bool {
@@ -98,7 +106,8 @@ async fn converse(
     path: &str,
 ) -> Result<(bool, Bytes), Box<dyn std::error::Error + Send + Sync>> {
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
-    let request = Request::builder().method(method).uri(path).header("host", "byway").body(Empty::<Bytes>::new())?;
+    let request =
+        Request::builder().method(method).uri(path).header("host", "byway").body(Empty::<Bytes>::new())?;
     let talk = async {
         let answer = sender.send_request(request).await?;
         let well = answer.status().is_success();

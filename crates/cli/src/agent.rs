@@ -29,9 +29,9 @@ fn start_log(filter: &str) -> anyhow::Result<()> {
     let lines = lines.with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()));
     let registry = tracing_subscriber::registry().with(targets);
     if journal {
-        registry.with(lines.without_time()).init()
+        registry.with(lines.without_time()).init();
     } else {
-        registry.with(lines).init()
+        registry.with(lines).init();
     }
     Ok(())
 }

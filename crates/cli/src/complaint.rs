@@ -9,6 +9,8 @@ use std::process::ExitCode;
 
 use annotate_snippets::{AnnotationKind, Level, Renderer, Snippet};
 use anstyle::{AnsiColor, Style};
+use byway_agent::error::AgentError;
+use byway_api::client::ClientError;
 use byway_fabric::inventory::UnknownHost;
 use byway_fabric::inventory::edit::EditError;
 use byway_fabric::mistake::{Mistake, Mistakes};
@@ -84,6 +86,12 @@ fn hint(error: &(dyn std::error::Error + 'static)) -> Option<String> {
     }
     if let Some(unknown) = error.downcast_ref::<UnknownHost>() {
         return Some(unknown.hint());
+    }
+    if let Some(agent) = error.downcast_ref::<AgentError>() {
+        return agent.hint();
+    }
+    if let Some(client) = error.downcast_ref::<ClientError>() {
+        return client.hint();
     }
     error.downcast_ref::<RenderError>()?.hint().map(str::to_owned)
 }

@@ -27,7 +27,10 @@ pub(crate) fn run(config: &Config, json: bool) -> anyhow::Result<ExitCode> {
 }
 
 fn text(report: &DownReport) -> String {
-    let mut text: String = report.done.iter().map(|sentence| format!("  {sentence}\n")).collect();
+    let mut text = String::new();
+    for done in &report.done {
+        text += &format!("  {done}\n");
+    }
     for left in &report.left {
         text += &format!("  {} {left}\n", styled(LOOK, "left:"));
     }

@@ -80,7 +80,11 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     match cli.command {
         Command::Agent(flags) => agent::run(&settings::config(common, &flags)?),
         Command::Status => status::run(&settings::config(common, &AgentFlags::default())?, common.json),
-        Command::Plan(flags) => plan::run(&settings::config(common, &flags)?, common.json),
+        Command::Plan(flags) => {
+            // An agent that runs goes by its own flags.
+            let ask_agent = flags == AgentFlags::default();
+            plan::run(&settings::config(common, &flags)?, ask_agent, common.json)
+        }
         Command::Down => down::run(&settings::config(common, &AgentFlags::default())?, common.json),
         Command::Hosts => hosts::list(&inventory(common)?, common.json),
         Command::Host { command } => hosts::edit(command, &inventory(common)?, common.json),

@@ -38,7 +38,7 @@ pub(crate) struct Common {
 }
 
 /// Flags of the agent, and of the commands that look like it does.
-#[derive(Debug, Default, Args)]
+#[derive(Debug, Default, PartialEq, Eq, Args)]
 pub(crate) struct AgentFlags {
     /// The interface by which peers are neighbours [default: what the routes say]
     #[arg(long, value_name = "INTERFACE")]
@@ -56,12 +56,12 @@ pub(crate) struct AgentFlags {
 
 /// All settings in force, each with its origin.
 pub(crate) fn config(common: &Common, agent: &AgentFlags) -> anyhow::Result<Config> {
-    let flags = Layer::from_flags(flags(common, agent)).map_err(|wrong| mistakes("the flags", wrong))?;
+    let flags = Layer::from_flags(flags(common, agent)).map_err(|wrong| mistakes("the flags", &wrong))?;
     // BYWAY_CONFIG names the file and BYWAY_BLESS belongs to the tests; neither is a setting.
     let variables = std::env::vars_os()
         .filter_map(|(key, value)| Some((key.into_string().ok()?, value.into_string().ok()?)));
     let variables = variables.filter(|(key, _)| key != "BYWAY_CONFIG" && key != "BYWAY_BLESS");
-    let environment = Layer::from_env(variables).map_err(|wrong| mistakes("the environment", wrong))?;
+    let environment = Layer::from_env(variables).map_err(|wrong| mistakes("the environment", &wrong))?;
     let machine =
         nix::unistd::gethostname().ok().and_then(|name| Layer::from_machine(&name.to_string_lossy()).ok());
     Ok(merge([flags, environment, file(common)?, machine.unwrap_or_default()]))
@@ -94,7 +94,7 @@ fn file(common: &Common) -> anyhow::Result<Layer> {
     }
 }
 
-fn mistakes(of: &str, wrong: Vec<String>) -> Advised {
+fn mistakes(of: &str, wrong: &[String]) -> Advised {
     Advised {
         what: format!("{of}: {}", wrong.join("; ")),
         hint: "docs/configuration.md lists all settings".to_owned(),

@@ -20,7 +20,7 @@ use crate::cluster::HostName;
 mod change;
 mod text;
 
-pub use change::Change;
+pub use change::{Change, Whom};
 
 /// A place where packets are seen.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

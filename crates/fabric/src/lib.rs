@@ -13,9 +13,9 @@
 pub mod cluster;
 pub mod config;
 pub mod desired;
-pub mod lookup;
 pub mod inventory;
 pub mod journey;
+pub mod lookup;
 pub mod mistake;
 pub mod observed;
 pub mod plan;

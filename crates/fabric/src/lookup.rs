@@ -38,7 +38,7 @@ impl<'a> Lookup<'a> {
     #[must_use]
     pub fn route_to(&self, address: IpAddr) -> Option<&'a Route> {
         let of_family = self.lengths[family(address)].iter();
-        of_family.filter_map(|length| self.best.get(&prefix(address, *length)).copied()).next()
+        of_family.into_iter().find_map(|length| self.best.get(&prefix(address, *length)).copied())
     }
 
     /// The route to `address`, if it leaves straight onto a link where `address` must be a neighbour.

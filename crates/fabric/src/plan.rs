@@ -18,10 +18,11 @@ pub use check::Violation;
 pub use step::Step;
 pub use takedown::{Memory, take_down};
 
+use crate::cluster::HostName;
 use crate::desired::{Desired, WantedRoute};
 use crate::observed::{METRIC, Observed, PROTOCOL, Route, RouteKind};
 use crate::problem::Problem;
-use crate::table::{Element, Table};
+use crate::table::{Element, FOREIGN, Table};
 
 /// The ordered changes from what is to what should be, and what stands in the way.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -170,7 +171,7 @@ fn table_steps(desired: &Desired, table: Option<&Table>) -> (Vec<Step>, Vec<Step
             puts.push(Step::PutElements { set: name.clone(), elements: missing, because });
         }
         if !spare.is_empty() {
-            let because = desired.why_no_member(&spare);
+            let because = why_no_member(&spare);
             dels.push(Step::DelElements { set: name.clone(), elements: spare, because });
         }
     }
@@ -218,8 +219,11 @@ fn structure_differs(wanted: &Table, present: &Table) -> Option<String> {
             Some(_) => {}
         }
     }
-    let spare_set = present.sets.keys().find(|name| !wanted.sets.contains_key(*name));
-    spare_set.map(|name| format!("somebody added the set {name}"))
+    let spare = present.sets.iter().find(|(name, _)| !wanted.sets.contains_key(*name));
+    spare.map(|(name, set)| match set.of.as_str() {
+        FOREIGN => format!("somebody added the {name}"),
+        _ => format!("somebody added the set {name}"),
+    })
 }
 
 impl Desired {
@@ -227,7 +231,7 @@ impl Desired {
         let hosts: BTreeSet<&str> = elements
             .iter()
             .filter_map(|element| match element {
-                Element::Prefix(prefix) => self.owners.get(prefix).map(|host| host.as_str()),
+                Element::Prefix(prefix) => self.owners.get(prefix).map(HostName::as_str),
                 Element::Text(_) => None,
             })
             .collect();
@@ -237,12 +241,12 @@ impl Desired {
             format!("{} it", whose(&hosts))
         }
     }
+}
 
-    fn why_no_member(&self, elements: &BTreeSet<Element>) -> String {
-        match elements.first() {
-            Some(Element::Prefix(_)) => "no peer holds it".to_owned(),
-            _ => "no cluster packet passes there".to_owned(),
-        }
+fn why_no_member(elements: &BTreeSet<Element>) -> String {
+    match elements.first() {
+        Some(Element::Prefix(_)) => "no peer holds it".to_owned(),
+        _ => "no cluster packet passes there".to_owned(),
     }
 }
 

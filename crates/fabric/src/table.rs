@@ -29,6 +29,9 @@ pub struct Table {
     pub chains: BTreeMap<String, Chain>,
 }
 
+/// The type of what is no set at all and was put into our table by somebody else; its name says what it is.
+pub const FOREIGN: &str = "foreign";
+
 /// A named set.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Set {

@@ -4,6 +4,7 @@
 
 use byway_fabric::journey::{Direction, End, Journey, Sighting, WatchPoint, by_packet, stitch};
 use byway_wire::{Frame, LinkType, PacketKey};
+use proptest::prelude::*;
 
 /// The ping that started all this: two hosts, a container behind the bridge of each.
 const THERE: &str = "
@@ -232,6 +233,26 @@ fn packets_are_told_apart_by_their_keys() {
     assert_eq!(counts, [("00000000000000aa".to_owned(), 7), ("00000000000000bb".to_owned(), 1)]);
 }
 
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn no_sighting_is_lost_and_no_hop_invented(
+        path in prop::collection::btree_set(0u8..8, 0..8),
+        seen in prop::collection::vec((0u8..8, any::<u8>(), any::<u64>()), 0..30),
+    ) {
+        let point = |nth: &u8| read(&format!("h{} eth{nth} in -", nth / 3)).0.remove(0);
+        let predicted: Vec<WatchPoint> = path.iter().map(point).collect();
+        let sight = |(nth, ttl, time): &(u8, u8, u64)| sighting(point(nth), &["ttl", &ttl.to_string(), "at", &time.to_string()]);
+        let journey = stitch(&predicted, seen.iter().map(sight).collect());
+        prop_assert_eq!(journey.hops.iter().map(|hop| hop.at.clone()).collect::<Vec<_>>(), predicted);
+        let all = journey.hops.iter().chain(&journey.elsewhere).filter_map(|hop| hop.seen.as_ref());
+        prop_assert_eq!(all.map(|seen| seen.times).sum::<usize>(), seen.len());
+        prop_assert_eq!(journey.arrived(), journey.hops.last().is_some_and(|hop| hop.seen.is_some()));
+        prop_assert!(journey.to_string().lines().all(|line| line == line.trim_end()));
+    }
+}
+
 #[test]
 fn a_sighting_is_made_from_a_packet_that_has_a_key() {
     let ping =
@@ -247,7 +268,7 @@ fn a_sighting_is_made_from_a_packet_that_has_a_key() {
 fn check(story: &str, expected: &str) {
     let (path, sightings) = read(story);
     let told: Journey = stitch(&path, sightings);
-    let indented: String = told.to_string().lines().map(|line| format!("\n        {line}")).collect();
+    let indented = format!("\n{told}").replace('\n', "\n        ");
     assert_eq!(indented, expected, "\n{indented}");
 }
 

@@ -40,6 +40,7 @@ const SIGNALLED: i32 = 128;
 pub fn exec(holder: &Holder, node: &str, program: &OsString, arguments: &[OsString]) -> Result<ExitCode> {
     let joined = holder.namespaces(node)?;
     let folder = std::env::current_dir().ok();
+    let path = path_with_us();
     enter(&joined).with_context(|| format!("join node {node}"))?;
     // Joining a mount namespace leaves us at its root; most folders are there as well.
     let stayed = folder.is_some_and(|folder| chdir(&folder).is_ok());
@@ -49,11 +50,24 @@ pub fn exec(holder: &Holder, node: &str, program: &OsString, arguments: &[OsStri
     let signals = block_signals()?;
     let mut command = Command::new(program);
     command.args(arguments);
+    if let Some(path) = path {
+        // So that `exec NODE -- byway status` is this byway, installed or not; the program itself is looked for
+        // in this path too.
+        command.env("PATH", path);
+    }
     // SAFETY: runs between fork and exec and makes system calls only.
     unsafe { command.pre_exec(|| prepare_child().map_err(io::Error::from)) };
     let child = command.spawn().with_context(|| format!("start {}", program.display()))?;
     let status = attend(Pid::from_raw(i32::try_from(child.id())?), &signals)?;
     Ok(ExitCode::from(u8::try_from(status).unwrap_or(u8::MAX)))
+}
+
+/// The path, with the folder of this program first; once in the node, its `/proc` no longer knows us.
+fn path_with_us() -> Option<OsString> {
+    let us = std::env::current_exe().ok()?;
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let folders = us.parent().map(std::path::Path::to_owned).into_iter().chain(std::env::split_paths(&path));
+    std::env::join_paths(folders).ok()
 }
 
 fn enter(joined: &Joined) -> Result<()> {

@@ -114,7 +114,6 @@ impl<'a> Frame<'a> {
         }
     }
 
-    #[inline]
     fn decode_ethernet(bytes: &'a [u8]) -> Self {
         let (header, rest) = match take::<14>(bytes, Layer::Ethernet) {
             Ok(parts) => parts,
@@ -148,7 +147,6 @@ impl VlanTags {
     }
 }
 
-#[inline]
 fn untag<'a>(mut ethertype: u16, mut bytes: &'a [u8], vlans: &mut VlanTags) -> Result<Body<'a>, Stop> {
     // Ends: a fifth tag is refused.
     while ETHERTYPES_VLAN.contains(&ethertype) {

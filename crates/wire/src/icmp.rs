@@ -70,7 +70,6 @@ impl<'a> IcmpError<'a> {
 }
 
 impl<'a> Icmp<'a> {
-    #[inline]
     pub(crate) fn decode(version: IcmpVersion, bytes: &'a [u8]) -> (Transport<'a>, Option<Stop>) {
         let layer = match version {
             IcmpVersion::V4 => Layer::Icmp,
@@ -88,7 +87,6 @@ impl<'a> Icmp<'a> {
 }
 
 /// Reads what follows the checksum; true if it was cut before it said anything.
-#[inline]
 fn message(version: IcmpVersion, kind: u8, code: u8, body: &[u8]) -> (IcmpMessage<'_>, bool) {
     let Some((word, rest)) = body.split_first_chunk::<4>() else { return (IcmpMessage::Other(body), true) };
     let echo = Echo { id: u16_at(word, 0), sequence: u16_at(word, 2), payload: rest };

@@ -82,7 +82,6 @@ impl<'a> Packet<'a> {
         }
     }
 
-    #[inline]
     pub(crate) fn decode_v4(bytes: &'a [u8]) -> Result<Self, Stop> {
         let (header, _) = take::<20>(bytes, Layer::Ipv4)?;
         if header[0] >> 4 != 4 {
@@ -109,7 +108,6 @@ impl<'a> Packet<'a> {
         })
     }
 
-    #[inline]
     pub(crate) fn decode_v6(bytes: &'a [u8]) -> Result<Self, Stop> {
         let (header, rest) = take::<40>(bytes, Layer::Ipv6)?;
         if header[0] >> 4 != 6 {
@@ -141,7 +139,6 @@ impl<'a> Packet<'a> {
 }
 
 /// Reads what a packet carries. `cut`: what of it is missing.
-#[inline]
 fn carried(
     protocol: u8,
     payload: &[u8],
@@ -165,7 +162,6 @@ impl Fragment {
 }
 
 /// The bytes after the IPv4 header and its options, and whether some of them are missing.
-#[inline]
 fn v4_payload<'a>(bytes: &'a [u8], header: &[u8; 20]) -> Result<(&'a [u8], Option<Stop>), Stop> {
     let malformed = |what| Stop::Malformed { layer: Layer::Ipv4, what };
     let header_length = usize::from(header[0] & 15) * 4;
@@ -183,7 +179,6 @@ fn v4_payload<'a>(bytes: &'a [u8], header: &[u8; 20]) -> Result<(&'a [u8], Optio
 }
 
 /// As many bytes as the IP header promised (the rest is Ethernet padding), and whether some are missing.
-#[inline]
 fn bound(rest: &[u8], needed: usize) -> (&[u8], Option<Stop>) {
     match rest.get(..needed) {
         Some(payload) => (payload, None),
@@ -201,7 +196,6 @@ struct Walk<'a> {
 }
 
 impl<'a> Walk<'a> {
-    #[inline]
     fn over(first: u8, payload: &'a [u8]) -> Self {
         let mut walk =
             Self { protocol: first, rest: payload, identification: None, fragment: None, stop: None };
@@ -239,7 +233,6 @@ impl<'a> Walk<'a> {
     }
 }
 
-#[inline]
 fn is_extension(number: u8) -> bool {
     use protocol::{AUTHENTICATION, DESTINATION, FRAGMENT, HIP, HOP_BY_HOP, MOBILITY, ROUTING, SHIM6};
     matches!(number, HOP_BY_HOP | ROUTING | FRAGMENT | AUTHENTICATION | DESTINATION | MOBILITY | HIP | SHIM6)

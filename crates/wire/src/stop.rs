@@ -83,19 +83,16 @@ impl fmt::Display for Stop {
 impl std::error::Error for Stop {}
 
 /// The first `N` bytes of a layer and what follows them.
-#[inline]
 pub(crate) fn take<const N: usize>(bytes: &[u8], layer: Layer) -> Result<(&[u8; N], &[u8]), Stop> {
     bytes.split_first_chunk::<N>().ok_or(Stop::CutShort { layer, needed: N, had: bytes.len() })
 }
 
 /// The 16 bits at `at`, which the caller knows to be inside.
-#[inline]
 pub(crate) fn u16_at<const N: usize>(bytes: &[u8; N], at: usize) -> u16 {
     u16::from_be_bytes([bytes[at], bytes[at + 1]])
 }
 
 /// The 32 bits at `at`, which the caller knows to be inside.
-#[inline]
 pub(crate) fn u32_at<const N: usize>(bytes: &[u8; N], at: usize) -> u32 {
     u32::from_be_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]])
 }

@@ -101,7 +101,6 @@ impl TcpFlags {
 }
 
 /// Reads what `protocol` carries. `whole`: neither a fragment nor cut, so lengths within must fit.
-#[inline]
 pub(crate) fn decode(number: u8, bytes: &[u8], whole: bool) -> (Transport<'_>, Option<Stop>) {
     match number {
         protocol::ICMP => Icmp::decode(IcmpVersion::V4, bytes),
@@ -112,7 +111,6 @@ pub(crate) fn decode(number: u8, bytes: &[u8], whole: bool) -> (Transport<'_>, O
     }
 }
 
-#[inline]
 fn tcp(bytes: &[u8]) -> (Transport<'_>, Option<Stop>) {
     let (header, _) = match take::<20>(bytes, Layer::Tcp) {
         Ok(parts) => parts,
@@ -153,7 +151,6 @@ fn tcp_start(bytes: &[u8]) -> Transport<'_> {
     })
 }
 
-#[inline]
 fn udp(bytes: &[u8], whole: bool) -> (Transport<'_>, Option<Stop>) {
     let (header, rest) = match take::<8>(bytes, Layer::Udp) {
         Ok(parts) => parts,
@@ -165,7 +162,6 @@ fn udp(bytes: &[u8], whole: bool) -> (Transport<'_>, Option<Stop>) {
     (Transport::Udp(Udp { source_port, destination_port, length, payload }), stop)
 }
 
-#[inline]
 fn udp_payload(rest: &[u8], length: u16, whole: bool) -> (&[u8], Option<Stop>) {
     match usize::from(length) {
         // A jumbogram, or left to the network card.

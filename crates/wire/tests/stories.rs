@@ -323,7 +323,8 @@ fn a_packet_cut_too_early_has_no_key_rather_than_a_wrong_one() {
 fn a_packet_without_a_length_has_a_key_only_if_there_is_enough_of_it() {
     // Cut or not cannot be told where the length was left to the network card.
     let packet = |bytes: usize| {
-        "45 00 0000 0001 0000 40 11 0000 0a000001 0a000002 0035 0036 0000 0000".to_owned() + &"5a".repeat(bytes)
+        "45 00 0000 0001 0000 40 11 0000 0a000001 0a000002 0035 0036 0000 0000".to_owned()
+            + &"5a".repeat(bytes)
     };
     assert_eq!(key_of_raw(&packet(31)), None);
     assert!(key_of_raw(&packet(32)).is_some());

@@ -10,8 +10,8 @@ use std::io;
 use std::os::fd::{AsRawFd, FromRawFd as _, IntoRawFd as _, OwnedFd};
 
 use netlink_packet_core::{
-    NLM_F_ACK, NLM_F_DUMP, NLM_F_DUMP_INTR, NLM_F_REQUEST, NetlinkBuffer, NetlinkDeserializable,
-    NetlinkHeader, NetlinkMessage, NetlinkPayload,
+    Emitable, NLM_F_ACK, NLM_F_DUMP, NLM_F_DUMP_INTR, NLM_F_REQUEST, NetlinkBuffer, NetlinkDeserializable,
+    NetlinkHeader, NetlinkMessage, NetlinkPayload, NetlinkSerializable,
 };
 use netlink_packet_route::RouteNetlinkMessage;
 use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
@@ -27,6 +27,9 @@ const DUMP_TRIES_MAX: usize = 16;
 const ANSWER_SECONDS_MAX: i64 = 10;
 /// One read: the kernel fills dump datagrams to 32 KiB for readers that offer it.
 const READ_BYTES: usize = 64 << 10;
+
+/// `struct nlmsghdr`.
+const HEADER_BYTES: usize = 16;
 
 /// A blocking `NETLINK_ROUTE` socket. It stays in the network namespace in which it was opened.
 #[derive(Debug)]
@@ -133,9 +136,30 @@ impl Netlink {
     /// # Errors
     /// When the conversation itself fails; some requests may have been done then, so look again.
     pub fn batch(&mut self, requests: &[Request]) -> Result<Vec<Refusal>, NetlinkError> {
+        self.batch_written(requests, |request, body| (write_message(&request.message, body), request.flags))
+    }
+
+    /// As [`Netlink::batch`], for those who have so many requests that they write each one straight into the
+    /// datagram: `write` appends the message without its header and says its kind and its modifier flags.
+    ///
+    /// # Errors
+    /// As [`Netlink::batch`].
+    pub fn batch_written<T>(
+        &mut self,
+        requests: &[T],
+        write: impl Fn(&T, &mut Vec<u8>) -> (u16, u16),
+    ) -> Result<Vec<Refusal>, NetlinkError> {
         let mut refusals = Vec::new();
+        let mut datagram = Vec::new();
         for (nth, chunk) in requests.chunks(BATCH_REQUESTS_MAX).enumerate() {
-            let first_sequence = self.send_chunk(chunk)?;
+            let first_sequence = self.sequence.wrapping_add(1);
+            datagram.clear();
+            for (nth, request) in chunk.iter().enumerate() {
+                self.sequence = self.sequence.wrapping_add(1);
+                let ack = if nth + 1 == chunk.len() { NLM_F_ACK } else { 0 };
+                append(&mut datagram, NLM_F_REQUEST | ack, self.sequence, |body| write(request, body));
+            }
+            self.send(&datagram)?;
             self.await_chunk(first_sequence, chunk.len(), nth * BATCH_REQUESTS_MAX, &mut refusals)?;
         }
         Ok(refusals)
@@ -150,23 +174,6 @@ impl Netlink {
             None => Ok(()),
             Some(refusal) => Err(NetlinkError::Receive(refusal.cause)),
         }
-    }
-
-    fn send_chunk(&mut self, chunk: &[Request]) -> Result<u32, NetlinkError> {
-        let first_sequence = self.sequence.wrapping_add(1);
-        let mut datagram = Vec::new();
-        for (nth, request) in chunk.iter().enumerate() {
-            self.sequence = self.sequence.wrapping_add(1);
-            let ack = if nth + 1 == chunk.len() { NLM_F_ACK } else { 0 };
-            append(
-                &mut datagram,
-                request.message.clone(),
-                NLM_F_REQUEST | ack | request.flags,
-                self.sequence,
-            );
-        }
-        self.send(&datagram)?;
-        Ok(first_sequence)
     }
 
     fn await_chunk(
@@ -204,7 +211,9 @@ impl Netlink {
         for _ in 0..DUMP_TRIES_MAX {
             self.sequence = self.sequence.wrapping_add(1);
             let mut datagram = Vec::new();
-            append(&mut datagram, request.clone(), NLM_F_REQUEST | NLM_F_DUMP, self.sequence);
+            append(&mut datagram, NLM_F_REQUEST | NLM_F_DUMP, self.sequence, |body| {
+                (write_message(request, body), 0)
+            });
             self.send(&datagram)?;
             let mut dump = Dump::new(self.sequence);
             while !dump.done {
@@ -253,15 +262,26 @@ fn limit_wait(socket: &Socket) -> io::Result<()> {
         .map_err(io::Error::from)
 }
 
-fn append(datagram: &mut Vec<u8>, message: RouteNetlinkMessage, flags: u16, sequence: u32) {
-    let mut header = NetlinkHeader::default();
-    header.flags = flags;
-    header.sequence_number = sequence;
-    let mut message = NetlinkMessage::new(header, NetlinkPayload::from(message));
-    message.finalize();
+/// Appends a message without its header and says its kind.
+fn write_message(message: &RouteNetlinkMessage, body: &mut Vec<u8>) -> u16 {
+    let start = body.len();
+    body.resize(start + NetlinkSerializable::buffer_len(message), 0);
+    message.serialize(&mut body[start..]);
+    message.message_type()
+}
+
+/// Appends one message: the header, and what `write` appends and says of its kind and flags.
+fn append(datagram: &mut Vec<u8>, flags: u16, sequence: u32, write: impl FnOnce(&mut Vec<u8>) -> (u16, u16)) {
     let start = datagram.len();
-    datagram.resize(start + message.buffer_len().next_multiple_of(4), 0);
-    message.serialize(&mut datagram[start..]);
+    datagram.resize(start + HEADER_BYTES, 0);
+    let (kind, more_flags) = write(datagram);
+    let mut header = NetlinkHeader::default();
+    header.length = u32::try_from(datagram.len() - start).unwrap_or(u32::MAX);
+    header.message_type = kind;
+    header.flags = flags | more_flags;
+    header.sequence_number = sequence;
+    header.emit(&mut datagram[start..]);
+    datagram.resize(datagram.len().next_multiple_of(4), 0);
 }
 
 /// What has come of one dump.

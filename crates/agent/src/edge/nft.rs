@@ -104,14 +104,14 @@ impl Nft {
             io::Result::Ok(())
         };
         let both = async { tokio::join!(feed, child.wait_with_output()) };
-        let (fed, output) = tokio::time::timeout(NFT_TIME_MAX, both).await.map_err(|_| NftError::Late)?;
+        let (written, output) = tokio::time::timeout(NFT_TIME_MAX, both).await.map_err(|_| NftError::Late)?;
         let output = output.map_err(NftError::Run)?;
         if !output.status.success() {
             let said = String::from_utf8_lossy(&output.stderr);
             let said = said.lines().next().unwrap_or("without a word").to_owned();
             return Err(NftError::Refused { doing: doing.to_owned(), said });
         }
-        fed.map_err(NftError::Run)?;
+        written.map_err(NftError::Run)?;
         Ok(output.stdout)
     }
 }

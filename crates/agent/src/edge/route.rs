@@ -1,69 +1,158 @@
 //! Puts and deletes routes, many in one conversation.
 
+use std::net::IpAddr;
+
 use byway_fabric::observed::{PROTOCOL, Route};
 use byway_fabric::plan::Step;
 use netlink_packet_core::{NLM_F_CREATE, NLM_F_REPLACE};
-use netlink_packet_route::route::{
-    RouteAddress, RouteAttribute, RouteHeader, RouteMessage, RouteProtocol, RouteScope, RouteType,
-};
-use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 
 use super::look::already_gone;
-use super::netlink::{Netlink, Refusal, Request};
+use super::netlink::{Netlink, NetlinkError, Refusal};
 
-/// What a step asks of the kernel's routing table; none if it is about something else.
-#[must_use]
-pub fn request(step: &Step) -> Option<Request> {
-    match step {
-        Step::PutRoute { route, .. } => {
-            let message = RouteNetlinkMessage::NewRoute(message(route));
-            Some(Request { message, flags: NLM_F_CREATE | NLM_F_REPLACE })
-        }
-        Step::DelRoute { route, .. } => {
-            Some(Request { message: RouteNetlinkMessage::DelRoute(message(route)), flags: 0 })
-        }
-        _ => None,
-    }
-}
-
-/// Does the routing steps among `steps` in their order, and returns the refusals; their `nth` counts the
-/// routing steps only.
+/// Does the routing steps among `steps` in their order, and returns the refusals with the words of their steps;
+/// their `nth` counts the routing steps only.
 ///
 /// # Errors
 /// When the conversation with the kernel fails.
-pub fn apply(
-    netlink: &mut Netlink,
-    steps: &[Step],
-) -> Result<Vec<(String, Refusal)>, super::netlink::NetlinkError> {
-    let routing: Vec<(&Step, Request)> =
-        steps.iter().filter_map(|step| Some((step, request(step)?))).collect();
-    let requests: Vec<Request> = routing.iter().map(|(_, request)| request.clone()).collect();
-    let refusals = netlink.batch(&requests)?;
-    let gone = |step: &Step, refusal: &Refusal| {
-        matches!(step, Step::DelRoute { .. }) && already_gone(&refusal.cause)
-    };
+pub fn apply(netlink: &mut Netlink, steps: &[Step]) -> Result<Vec<(String, Refusal)>, NetlinkError> {
+    let routing: Vec<(&Step, Deed, &Route)> = steps.iter().filter_map(deed).collect();
+    let refusals = netlink
+        .batch_written(&routing, |(_, deed, route), body| (write(*deed, route, body), deed.flags()))?;
     let named = refusals.into_iter().filter_map(|refusal| {
-        let (step, _) = routing.get(refusal.nth)?;
-        (!gone(step, &refusal)).then(|| (step.what(), refusal))
+        let (step, deed, _) = routing.get(refusal.nth)?;
+        let gone = *deed == Deed::Del && already_gone(&refusal.cause);
+        (!gone).then(|| (step.what(), refusal))
     });
     Ok(named.collect())
 }
 
-fn message(route: &Route) -> RouteMessage {
-    let mut message = RouteMessage::default();
-    let header = &mut message.header;
-    header.address_family =
-        if route.to.addr().is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 };
-    header.destination_prefix_length = route.to.prefix_len();
-    header.table = RouteHeader::RT_TABLE_MAIN;
-    header.protocol = RouteProtocol::from(PROTOCOL);
-    header.scope = RouteScope::Universe;
-    header.kind = RouteType::Unicast;
-    let attributes = &mut message.attributes;
-    attributes.push(RouteAttribute::Destination(RouteAddress::from(route.to.addr())));
-    attributes.push(RouteAttribute::Priority(route.metric));
-    attributes.extend(route.via.map(|via| RouteAttribute::Gateway(RouteAddress::from(via))));
-    attributes.extend(route.dev.map(RouteAttribute::Oif));
-    attributes.extend(route.src.map(|src| RouteAttribute::PrefSource(RouteAddress::from(src))));
-    message
+/// What is done to a route.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Deed {
+    Put,
+    Del,
+}
+
+impl Deed {
+    /// `RTM_NEWROUTE`, `RTM_DELROUTE` of `linux/rtnetlink.h`.
+    fn kind(self) -> u16 {
+        match self {
+            Self::Put => libc::RTM_NEWROUTE,
+            Self::Del => libc::RTM_DELROUTE,
+        }
+    }
+
+    fn flags(self) -> u16 {
+        match self {
+            Self::Put => NLM_F_CREATE | NLM_F_REPLACE,
+            Self::Del => 0,
+        }
+    }
+
+    /// What goes is known by its prefix, metric and protocol, so any scope and type will do: a route in our
+    /// name that drops packets goes too.
+    fn scope_and_type(self) -> [u8; 2] {
+        match self {
+            Self::Put => [libc::RT_SCOPE_UNIVERSE, libc::RTN_UNICAST],
+            Self::Del => [libc::RT_SCOPE_NOWHERE, libc::RTN_UNSPEC],
+        }
+    }
+}
+
+fn deed(step: &Step) -> Option<(&Step, Deed, &Route)> {
+    match step {
+        Step::PutRoute { route, .. } => Some((step, Deed::Put, route)),
+        Step::DelRoute { route, .. } => Some((step, Deed::Del, route)),
+        _ => None,
+    }
+}
+
+/// Appends the message that asks for it, without its header, and says its kind: a `struct rtmsg` and attributes
+/// (`rtnetlink(7)`). Ten thousand routes are the reason that no message is built first and then written.
+fn write(deed: Deed, route: &Route, body: &mut Vec<u8>) -> u16 {
+    let [scope, kind] = deed.scope_and_type();
+    // Family, length of the destination, of the source, TOS, table, protocol, scope, type; then the flags.
+    let family = family(route.to.addr());
+    body.extend([family, route.to.prefix_len(), 0, 0, libc::RT_TABLE_MAIN, PROTOCOL, scope, kind]);
+    body.extend([0; 4]);
+    write_address(libc::RTA_DST, route.to.addr(), body);
+    write_attribute(libc::RTA_PRIORITY, &route.metric.to_ne_bytes(), body);
+    if let Some(via) = route.via {
+        write_address(libc::RTA_GATEWAY, via, body);
+    }
+    if let Some(dev) = route.dev {
+        write_attribute(libc::RTA_OIF, &dev.to_ne_bytes(), body);
+    }
+    if let Some(src) = route.src {
+        write_address(libc::RTA_PREFSRC, src, body);
+    }
+    deed.kind()
+}
+
+fn family(address: IpAddr) -> u8 {
+    // Both are far below 256: `struct rtmsg` has one byte for them.
+    u8::try_from(if address.is_ipv4() { libc::AF_INET } else { libc::AF_INET6 }).unwrap_or(u8::MAX)
+}
+
+fn write_address(kind: u16, address: IpAddr, body: &mut Vec<u8>) {
+    match address {
+        IpAddr::V4(v4) => write_attribute(kind, &v4.octets(), body),
+        IpAddr::V6(v6) => write_attribute(kind, &v6.octets(), body),
+    }
+}
+
+/// Appends an attribute: its length with these four bytes, its kind, its value.
+fn write_attribute<const N: usize>(kind: u16, value: &[u8; N], body: &mut Vec<u8>) {
+    const { assert!(N.is_multiple_of(4) && N <= 16, "this adds no padding, and all fit") };
+    let length = u16::try_from(4 + N).unwrap_or(u16::MAX);
+    body.extend(length.to_ne_bytes());
+    body.extend(kind.to_ne_bytes());
+    body.extend(value);
+}
+
+#[cfg(test)]
+mod tests {
+    use netlink_packet_core::Parseable as _;
+    use netlink_packet_route::route::{RouteMessage, RouteScope, RouteType};
+
+    use super::*;
+    use crate::edge::look::from_message;
+    use byway_fabric::observed::{METRIC, RouteKind};
+
+    /// What we write is read by others as what was meant.
+    fn check(deed: Deed, to: &str, via: Option<&str>, dev: Option<u32>, src: Option<&str>) -> RouteMessage {
+        let address = |text: &str| text.parse::<IpAddr>().unwrap();
+        let route = Route {
+            to: to.parse().unwrap(),
+            kind: if deed == Deed::Put { RouteKind::Unicast } else { RouteKind::Other },
+            via: via.map(address),
+            dev,
+            src: src.map(address),
+            metric: METRIC,
+            protocol: PROTOCOL,
+        };
+        let mut body = Vec::new();
+        write(deed, &route, &mut body);
+        let message = RouteMessage::parse(&body).unwrap();
+        assert_eq!(from_message(&message), Some(route));
+        message
+    }
+
+    #[test]
+    fn a_route_is_put_as_a_unicast_route_of_table_main() {
+        check(Deed::Put, "172.42.0.0/16", Some("192.168.199.42"), Some(7), Some("172.41.0.1"));
+        let message =
+            check(Deed::Put, "fd00:172:42::/64", Some("fd00:199::42"), Some(70_000), Some("fd00:172:41::1"));
+        assert_eq!(message.header.scope, RouteScope::Universe);
+        assert_eq!(message.header.kind, RouteType::Unicast);
+        assert_eq!(message.header.table, 254);
+    }
+
+    #[test]
+    fn a_route_goes_whatever_it_does_with_packets() {
+        check(Deed::Del, "172.42.0.0/16", Some("192.168.199.42"), Some(7), None);
+        let message = check(Deed::Del, "fd00:172:42::/64", None, None, None);
+        assert_eq!(message.header.scope, RouteScope::NoWhere);
+        assert_eq!(message.header.kind, RouteType::Unspec);
+    }
 }

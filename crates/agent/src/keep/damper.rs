@@ -7,28 +7,40 @@ use std::time::{Duration, Instant};
 /// After a failure the agent tries again after this, then twice as long, up to the safety net's pace.
 const FIRST_RETRY: Duration = Duration::from_millis(250);
 /// More repairs than this within [`WINDOW`] are a fight; the agent then repairs once per [`TRUCE`].
-const REPAIRS_MAX: usize = 100;
+/// At a millisecond each, such a fight costs a tenth of one core.
+const REPAIRS_MAX: usize = 1000;
 const WINDOW: Duration = Duration::from_secs(10);
 const TRUCE: Duration = Duration::from_secs(1);
 
 /// The agent's sense of pace.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Damper {
+    look_every: Duration,
+    /// When everything was last looked at without being told to.
+    last_whole_look: Instant,
     failures: u32,
     last_failure: Option<Instant>,
     repairs: VecDeque<Instant>,
 }
 
-/// How long to wait.
+/// Until when to wait.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Wait {
-    /// The timer.
-    pub(super) timer: Duration,
+    /// The next look is due then, however many other wakes there are before.
+    pub(super) look_at: Instant,
     /// Before this, notices are left to pile up.
-    pub(super) deaf: Duration,
+    pub(super) deaf_until: Instant,
 }
 
 impl Damper {
+    pub(super) fn new(look_every: Duration, now: Instant) -> Self {
+        Self { look_every, last_whole_look: now, failures: 0, last_failure: None, repairs: VecDeque::new() }
+    }
+
+    pub(super) fn looked_at_everything(&mut self, now: Instant) {
+        self.last_whole_look = now;
+    }
+
     pub(super) fn repaired(&mut self, now: Instant) {
         self.repairs.push_back(now);
         if self.repairs.len() > REPAIRS_MAX {
@@ -46,14 +58,15 @@ impl Damper {
         self.last_failure = None;
     }
 
-    pub(super) fn wait(&self, now: Instant, look_every: Duration) -> Wait {
-        let retry = self
-            .last_failure
-            .map(|_| FIRST_RETRY.saturating_mul(1 << self.failures.saturating_sub(1).min(10)));
+    pub(super) fn wait(&self, now: Instant) -> Wait {
+        let retry =
+            FIRST_RETRY.saturating_mul(1 << self.failures.saturating_sub(1).min(10)).min(self.look_every);
         let fight = self.repairs.len() == REPAIRS_MAX
             && self.repairs.front().is_some_and(|first| now.duration_since(*first) < WINDOW);
-        let timer = retry.map_or(look_every, |retry| retry.min(look_every));
-        Wait { timer, deaf: if fight { TRUCE } else { Duration::ZERO } }
+        let safety_net = self.last_whole_look + self.look_every;
+        let deaf_until = self.repairs.back().filter(|_| fight).map_or(now, |last| *last + TRUCE);
+        let look_at = self.last_failure.map_or(safety_net, |failure| safety_net.min(failure + retry));
+        Wait { look_at: look_at.max(deaf_until), deaf_until }
     }
 }
 
@@ -61,37 +74,49 @@ impl Damper {
 mod tests {
     use super::*;
 
-    const MINUTE: Duration = Duration::from_secs(60);
+    const MINUTE: Duration = Duration::from_mins(1);
 
     #[test]
     fn at_rest_the_safety_net_sets_the_pace() {
-        let wait = Damper::default().wait(Instant::now(), MINUTE);
-        assert_eq!(wait, Wait { timer: MINUTE, deaf: Duration::ZERO });
+        let now = Instant::now();
+        let wait = Damper::new(MINUTE, now).wait(now);
+        assert_eq!(wait, Wait { look_at: now + MINUTE, deaf_until: now });
+    }
+
+    #[test]
+    fn wakes_in_between_do_not_put_the_safety_net_off() {
+        let now = Instant::now();
+        let damper = Damper::new(MINUTE, now);
+        let later = now + Duration::from_secs(50);
+        assert_eq!(damper.wait(later).look_at, now + MINUTE);
     }
 
     #[test]
     fn failures_are_tried_again_ever_later_but_not_later_than_the_safety_net() {
-        let (mut damper, now) = (Damper::default(), Instant::now());
+        let now = Instant::now();
+        let mut damper = Damper::new(MINUTE, now);
         let mut waits = Vec::new();
         for _ in 0..12 {
             damper.failed(now);
-            waits.push(damper.wait(now, MINUTE).timer.as_millis());
+            waits.push((damper.wait(now).look_at - now).as_millis());
         }
         assert_eq!(waits[..4], [250, 500, 1000, 2000]);
         assert_eq!(waits[11], 60_000);
         damper.at_rest();
-        assert_eq!(damper.wait(now, MINUTE).timer, MINUTE);
+        assert_eq!(damper.wait(now).look_at, now + MINUTE);
     }
 
     #[test]
-    fn a_hundred_repairs_in_a_moment_are_a_fight_and_end_in_a_truce() {
-        let (mut damper, now) = (Damper::default(), Instant::now());
-        for _ in 0..99 {
+    fn a_thousand_repairs_in_a_moment_are_a_fight_and_end_in_a_truce() {
+        let now = Instant::now();
+        let mut damper = Damper::new(MINUTE, now);
+        for _ in 1..REPAIRS_MAX {
             damper.repaired(now);
         }
-        assert_eq!(damper.wait(now, MINUTE).deaf, Duration::ZERO);
+        assert_eq!(damper.wait(now).deaf_until, now);
         damper.repaired(now);
-        assert_eq!(damper.wait(now, MINUTE).deaf, TRUCE);
-        assert_eq!(damper.wait(now + WINDOW, MINUTE).deaf, Duration::ZERO);
+        assert_eq!(damper.wait(now).deaf_until, now + TRUCE);
+        assert_eq!(damper.wait(now + TRUCE / 2).deaf_until, now + TRUCE, "other wakes do not put it off");
+        assert_eq!(damper.wait(now + WINDOW).deaf_until, now + WINDOW);
     }
 }

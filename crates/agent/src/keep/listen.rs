@@ -1,11 +1,11 @@
 //! Everything that can wake the agent, as one closed list.
 
 use std::io;
-use std::time::Duration;
+use std::path::{Path, PathBuf};
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
-use tokio::time::{Instant, Interval, sleep_until};
+use tokio::time::{Interval, sleep_until};
 
 use super::Settings;
 use super::damper::Wait;
@@ -37,7 +37,8 @@ pub(super) enum Wake {
 pub(super) struct Ears {
     rtnetlink: Listener,
     nftables: Listener,
-    inventory: InventoryFile,
+    inventory_path: PathBuf,
+    inventory: Option<InventoryFile>,
     asked: mpsc::Receiver<Ask>,
     watchdog: Option<Interval>,
     hangup: Signal,
@@ -51,11 +52,11 @@ impl Ears {
             let what = what.to_owned();
             move |cause: io::Error| AgentError::Listen { what, cause }
         };
-        let inventory = settings.inventory.display().to_string();
         Ok(Self {
             rtnetlink: Listener::rtnetlink().map_err(listen("rtnetlink"))?,
             nftables: Listener::nftables().map_err(listen("nftables"))?,
-            inventory: InventoryFile::watch(&settings.inventory).map_err(listen(&inventory))?,
+            inventory_path: settings.inventory.clone(),
+            inventory: watch(&settings.inventory),
             asked,
             // Twice as often as it must be, so that one late wake is no death.
             watchdog: sd_notify::watchdog_enabled().map(|every| tokio::time::interval(every / 2)),
@@ -67,14 +68,10 @@ impl Ears {
 
     /// Waits for the next reason to wake.
     pub(super) async fn wait(&mut self, wait: Wait) -> Result<Wake, AgentError> {
-        let now = Instant::now();
-        let (timer, hearing) = (now + wait.timer.max(wait.deaf), now + wait.deaf);
         let broken = |what: &str, cause| AgentError::Listen { what: what.to_owned(), cause };
-        let Self { rtnetlink, nftables, inventory, asked, watchdog, hangup, terminate, interrupt } = self;
+        let Self { rtnetlink, nftables, inventory, asked, watchdog, hangup, terminate, interrupt, .. } = self;
         let kernel = async {
-            if wait.deaf > Duration::ZERO {
-                sleep_until(hearing).await;
-            }
+            sleep_until(wait.deaf_until.into()).await;
             tokio::select! {
                 notices = rtnetlink.next() => notices,
                 notices = nftables.next() => notices,
@@ -82,18 +79,24 @@ impl Ears {
         };
         let wake = tokio::select! {
             notices = kernel => Wake::Changed(notices.map_err(|cause| broken("the kernel's notices", cause))?),
-            read = inventory.changed() => read.map(|()| Wake::Inventory).map_err(|cause| broken("the inventory", cause))?,
+            () = written(inventory) => Wake::Inventory,
             Some(ask) = asked.recv() => Wake::Ask(ask),
             () = tick(watchdog) => Wake::Alive,
             _ = hangup.recv() => Wake::Inventory,
             _ = terminate.recv() => Wake::Stop("SIGTERM"),
             _ = interrupt.recv() => Wake::Stop("SIGINT"),
-            () = sleep_until(timer) => Wake::Timer,
+            () = sleep_until(wait.look_at.into()) => Wake::Timer,
         };
         match wake {
-            Wake::Changed(notices) => Ok(Wake::Changed(
-                self.drain(notices).await.map_err(|cause| broken("the kernel's notices", cause))?,
-            )),
+            Wake::Changed(notices) => {
+                let notices = self.drain(notices).await;
+                notices.map(Wake::Changed).map_err(|cause| broken("the kernel's notices", cause))
+            }
+            Wake::Timer => {
+                // The directory may have gone and come back, which no watch survives.
+                self.inventory = watch(&self.inventory_path);
+                Ok(Wake::Timer)
+            }
             other => Ok(other),
         }
     }
@@ -109,6 +112,25 @@ impl Ears {
             }
         }
         Ok(notices)
+    }
+}
+
+/// A watch on the inventory; without one (there is no such directory) the slow timer reads it.
+fn watch(path: &Path) -> Option<InventoryFile> {
+    let watch = InventoryFile::watch(path);
+    watch
+        .inspect_err(
+            |error| tracing::warn!(path = %path.display(), %error, "the inventory cannot be watched"),
+        )
+        .ok()
+}
+
+/// Waits until the inventory may have changed; a watch that breaks is a reason to read it, once.
+async fn written(inventory: &mut Option<InventoryFile>) {
+    let Some(watch) = inventory else { return std::future::pending().await };
+    if let Err(error) = watch.changed().await {
+        tracing::warn!(%error, "the watch on the inventory broke");
+        *inventory = None;
     }
 }
 

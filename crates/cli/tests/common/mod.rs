@@ -188,8 +188,8 @@ impl<'a> Ear<'a> {
     }
 
     fn drain(&self, socket: &OwnedFd) -> usize {
-        let mut take = || recv(socket.as_raw_fd(), &mut self.buffer.borrow_mut(), MsgFlags::MSG_DONTWAIT);
-        std::iter::repeat_with(|| take()).take_while(|taken| *taken != Err(nix::errno::Errno::EAGAIN)).count()
+        let take = || recv(socket.as_raw_fd(), &mut self.buffer.borrow_mut(), MsgFlags::MSG_DONTWAIT);
+        std::iter::repeat_with(take).take_while(|taken| *taken != Err(nix::errno::Errno::EAGAIN)).count()
     }
 }
 

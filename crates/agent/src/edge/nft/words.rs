@@ -1,6 +1,6 @@
 //! From nft's JSON (libnftables-json(5)) to the words in which fabric writes sets, chains and rules.
 
-use byway_fabric::table::{Chain, Element, Rule, Set, Table};
+use byway_fabric::table::{Chain, Element, FOREIGN, Rule, Set, Table};
 use ipnet::IpNet;
 use serde_json::Value;
 
@@ -24,10 +24,16 @@ pub(super) fn table(json: &[u8]) -> Result<Table, NftError> {
             chain.rules.push(Rule { text: rule_text(&rule["expr"]), comment: text(&rule["comment"]) });
         } else if object.get("metainfo").is_none() && object.get("table").is_none() {
             // A map, a counter, a flowtable: not ours, and so a difference.
-            table.sets.insert(object.to_string(), Set { of: "foreign".to_owned(), elements: [].into() });
+            table.sets.insert(foreign(object), Set { of: FOREIGN.to_owned(), elements: [].into() });
         }
     }
     Ok(table)
+}
+
+/// The kind and the name of an object that we never make: `map mine`.
+fn foreign(object: &Value) -> String {
+    let known = object.as_object().and_then(|object| object.iter().next());
+    known.map_or_else(|| object.to_string(), |(kind, body)| format!("{kind} {}", text(&body["name"])))
 }
 
 fn text(value: &Value) -> String {

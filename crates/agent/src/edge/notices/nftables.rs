@@ -10,8 +10,12 @@ pub(super) const GROUPS: [u32; 1] = [7];
 
 /// `NFNL_SUBSYS_NFTABLES`.
 const SUBSYSTEM: u8 = 10;
-/// `NFT_MSG_NEWGEN`.
+/// `NFT_MSG_NEWTABLE`, `NFT_MSG_DELTABLE`, `NFT_MSG_NEWGEN`.
+const NEWTABLE: u8 = 0;
+const DELTABLE: u8 = 2;
 const NEWGEN: u8 = 15;
+/// What is said of a table that was deleted.
+const DELETED: &str = "deleted";
 /// `NFTA_GEN_PROC_PID`, `NFTA_GEN_PROC_NAME`.
 const GEN_PID: u16 = 2;
 const GEN_NAME: u16 = 3;
@@ -27,7 +31,7 @@ const FAMILY_HEADER: usize = 4;
 #[derive(Debug, Default)]
 pub(super) struct Transactions {
     /// What the transaction that is being told did to our table, and from which port.
-    touched: Option<(u8, u32)>,
+    touched: Option<(&'static str, u32)>,
 }
 
 impl Reader for Transactions {
@@ -52,13 +56,20 @@ impl Transactions {
         let attributes = &message[HEADER + FAMILY_HEADER..];
         if subsystem == SUBSYSTEM && kind == NEWGEN {
             let Some((touch, port)) = self.touched.take() else { return Some(Notice::Ruleset) };
-            let what = format!("{} table inet byway", verb(touch));
+            let what = format!("{touch} table inet byway");
             let who = process(attributes).unwrap_or_else(|| "somebody".to_owned());
             return Some(Notice::OurTable(Touch { what, who, port }));
         }
         if subsystem == SUBSYSTEM && attribute(attributes, TABLE_NAME) == Some(OUR_TABLE) {
-            // The first message says best what was meant: deleting a table tells of all its rules after it.
-            self.touched.get_or_insert((kind, word(message, 12)));
+            let port = word(message, 12);
+            self.touched = Some(match (self.touched, kind) {
+                // Deleting a table tells of all its rules, sets and chains before it.
+                (_, DELTABLE) => (DELETED, port),
+                (Some((DELETED, port)), NEWTABLE) => ("replaced", port),
+                // Otherwise the first message says best what was meant.
+                (Some(known), _) => known,
+                (None, _) => (verb(kind), port),
+            });
         }
         None
     }
@@ -72,11 +83,14 @@ fn word(bytes: &[u8], at: usize) -> u32 {
 /// `NFT_MSG_*` of `linux/netfilter/nf_tables.h`.
 fn verb(kind: u8) -> &'static str {
     match kind {
-        2 => "deleted",
+        NEWTABLE => "made",
+        DELTABLE => DELETED,
         3 => "added a chain to",
         5 => "deleted a chain of",
         6 => "added a rule to",
         8 => "deleted a rule of",
+        9 => "added a set to",
+        11 => "deleted a set of",
         12 => "added members to a set of",
         14 => "took members out of a set of",
         _ => "changed",
@@ -106,4 +120,97 @@ fn attribute(attributes: &[u8], wanted: u16) -> Option<&[u8]> {
         rest = &rest[length.next_multiple_of(4).min(rest.len())..];
     }
     None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// One message of a transaction: its kind, and the attributes.
+    fn message(kind: u8, port: u32, attributes: &[(u16, &[u8])]) -> Vec<u8> {
+        let mut message = vec![0, 0, 0, 0, kind, SUBSYSTEM, 0, 0, 0, 0, 0, 0];
+        message.extend(port.to_ne_bytes());
+        message.extend([1, 0, 0, 0]);
+        for (name, value) in attributes {
+            let length = u16::try_from(4 + value.len()).unwrap();
+            message.extend([length.to_ne_bytes(), name.to_ne_bytes()].concat());
+            message.extend(*value);
+            message.resize(message.len().next_multiple_of(4), 0);
+        }
+        let length = u32::try_from(message.len()).unwrap();
+        message[..4].copy_from_slice(&length.to_ne_bytes());
+        message
+    }
+
+    fn of_table(kind: u8, table: &str) -> Vec<u8> {
+        message(kind, 77, &[(TABLE_NAME, format!("{table}\0").as_bytes())])
+    }
+
+    fn end() -> Vec<u8> {
+        message(NEWGEN, 77, &[(1, &[0; 4]), (GEN_PID, &4711_u32.to_be_bytes()), (GEN_NAME, b"nft\0")])
+    }
+
+    fn check(datagrams: &[Vec<u8>], expected: &str) {
+        let mut reader = Transactions::default();
+        let heard = datagrams.iter().flat_map(|datagram| reader.read(datagram)).map(|notice| match notice {
+            Notice::OurTable(touch) => format!("{} by {} from port {}", touch.what, touch.who, touch.port),
+            other => format!("{other:?}"),
+        });
+        assert_eq!(heard.collect::<Vec<_>>().join(", "), expected);
+    }
+
+    #[test]
+    fn a_deleted_rule_is_told_at_the_end_of_its_transaction_with_its_author() {
+        check(&[of_table(8, "byway")], "");
+        check(
+            &[of_table(8, "byway"), end()],
+            "deleted a rule of table inet byway by nft (pid 4711) from port 77",
+        );
+    }
+
+    #[test]
+    fn a_deleted_table_is_told_as_such_though_its_rules_are_told_before_it() {
+        let all = [of_table(8, "byway"), of_table(11, "byway"), of_table(5, "byway"), of_table(2, "byway")];
+        check(
+            &[all.concat(), of_table(2, "other"), end()],
+            "deleted table inet byway by nft (pid 4711) from port 77",
+        );
+        check(
+            &[all.concat(), of_table(0, "byway"), of_table(3, "byway"), end()],
+            "replaced table inet byway by nft (pid 4711) from port 77",
+        );
+    }
+
+    #[test]
+    fn a_transaction_in_other_tables_is_not_about_ours() {
+        check(&[of_table(8, "byway2"), of_table(6, "filter"), end()], "Ruleset");
+        check(
+            &[of_table(6, "byway"), end(), of_table(6, "filter"), end()],
+            "added a rule to table inet byway by nft (pid 4711) from port 77, Ruleset",
+        );
+    }
+
+    #[test]
+    fn a_transaction_whose_author_is_not_told_was_somebodys() {
+        check(
+            &[of_table(12, "byway"), message(NEWGEN, 0, &[])],
+            "added members to a set of table inet byway by somebody from port 77",
+        );
+    }
+
+    #[test]
+    fn cut_and_lying_datagrams_are_read_up_to_the_cut() {
+        let whole = [of_table(8, "byway"), end()].concat();
+        for length in 0..whole.len() {
+            let mut reader = Transactions::default();
+            assert_eq!(reader.read(&whole[..length]), [], "{length} bytes");
+        }
+        for at in 0..whole.len() {
+            for lie in [0, 1, 3, 15, 16, 19, 255] {
+                let mut bent = whole.clone();
+                bent[at] = lie;
+                Transactions::default().read(&bent);
+            }
+        }
+    }
 }

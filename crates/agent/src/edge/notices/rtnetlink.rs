@@ -9,8 +9,8 @@ use super::{Notice, Reader, Touch};
 use crate::edge::look::from_message;
 use crate::edge::netlink::Messages;
 
-/// `RTNLGRP_*` of `linux/rtnetlink.h`: LINK, IPV4_IFADDR, IPV4_ROUTE, IPV6_IFADDR, IPV6_ROUTE, IPV4_NETCONF,
-/// IPV6_NETCONF (forwarding and its like, per interface).
+/// `RTNLGRP_*` of `linux/rtnetlink.h`: links, IPv4 addresses, IPv4 routes, IPv6 addresses, IPv6 routes,
+/// IPv4 and IPv6 "netconf" (forwarding and its like, per interface).
 pub(super) const GROUPS: [u32; 7] = [1, 5, 7, 9, 11, 24, 25];
 
 /// The route messages have their kind in the netlink header; we only decode those.
@@ -81,11 +81,17 @@ fn touch(message: &RouteMessage, deleted: bool, port: u32) -> Touch {
     Touch { what, who: describe_process(port), port }
 }
 
+/// The largest process number (`PID_MAX_LIMIT`, `linux/threads.h`). A process's second socket gets a port above it.
+const PID_MAX: u32 = 4 << 20;
+
 /// Who holds a netlink port. The kernel gives a process's first netlink socket the process's number, so this
 /// is right for `ip` and its like, as long as they still live.
 fn describe_process(port: u32) -> String {
     if port == 0 {
         return "the kernel".to_owned();
+    }
+    if port > PID_MAX {
+        return format!("a process with netlink port {port}");
     }
     match std::fs::read_to_string(format!("/proc/{port}/comm")) {
         Ok(name) => format!("{} (pid {port})", name.trim()),
