@@ -104,11 +104,8 @@ fn routes(dev: u32) -> Vec<Route> {
     let to = |nth: u32| -> [IpNet; 2] {
         [
             Ipv4Net::new_assert(Ipv4Addr::from_bits(0x0a00_0000 + (nth << 8)), 24).into(),
-            Ipv6Net::new_assert(
-                Ipv6Addr::from_bits((0xfd00_0002 << 96) + (u128::from(nth) << 80)),
-                64,
-            )
-            .into(),
+            Ipv6Net::new_assert(Ipv6Addr::from_bits((0xfd00_0002 << 96) + (u128::from(nth) << 80)), 64)
+                .into(),
         ]
     };
     let src: [IpAddr; 2] = ["10.255.0.1", "fd00:3::1"].map(|text| text.parse().expect("an address"));

@@ -8,7 +8,7 @@ use byway_fabric::config::Config;
 use byway_fabric::plan::{Plan, Step};
 
 use crate::settings;
-use crate::show::{FAINT, GOOD, HEAD, print, print_json, styled};
+use crate::show::{FAINT, GOOD, HEAD, columns, print, print_json, styled};
 use crate::status::problems;
 
 pub(crate) fn run(config: &Config, ask_agent: bool, json: bool) -> anyhow::Result<ExitCode> {
@@ -27,19 +27,25 @@ pub(crate) fn run(config: &Config, ask_agent: bool, json: bool) -> anyhow::Resul
         print_json(&report)?;
     } else {
         let who = if report.by_agent { "the agent would change" } else { "an agent would change" };
-        print(&format!("{}: {who}\n{}", styled(HEAD, &report.host), text(&report.plan)));
+        print(&format!("{}: {who}\n{}", styled(HEAD, &report.host), text(&report.plan, columns())));
     }
     Ok(ExitCode::SUCCESS)
 }
 
-/// A plan as aligned sentences.
-pub(crate) fn text(plan: &Plan) -> String {
+/// A plan as sentences, for a page of that many columns: what and why side by side, or below each other where the
+/// page is too narrow.
+pub(crate) fn text(plan: &Plan, columns: usize) -> String {
     let mut text = String::new();
     let whats: Vec<String> = plan.steps.iter().map(Step::what).collect();
-    // Very long steps do not push all reasons off the screen.
-    let width = whats.iter().map(String::len).filter(|len| *len <= 84).max().unwrap_or(0);
+    let width = whats.iter().map(String::len).max().unwrap_or(0);
+    let widest = plan.steps.iter().map(|step| width + step.because().len()).max().unwrap_or(0);
+    let between = if widest + "    because ".len() <= columns { None } else { Some("\n      ") };
     for (step, what) in plan.steps.iter().zip(&whats) {
-        text += &format!("  {what:width$}  {}\n", styled(FAINT, format!("because {}", step.because())));
+        let because = styled(FAINT, format!("because {}", step.because()));
+        text += &match between {
+            None => format!("  {what:width$}  {because}\n"),
+            Some(between) => format!("  {what}{between}{because}\n"),
+        };
     }
     if plan.is_empty() {
         text += &format!("  {}\n", styled(GOOD, "nothing: this host is as it should be"));

@@ -138,7 +138,7 @@ fn an_inventory_that_was_renamed_into_place_is_taken() {
 fn hosts_that_are_added_and_removed_by_command_are_routed_and_forgotten() {
     let lab = lab(&Topology::two_hosts());
     let ear = Ear::open(&lab, "docker41");
-    let add = ["host", "add", "docker43", "192.168.199.43", "fd00:199::43", "--subnet", "172.43.0.0/16"];
+    let add = ["host", "add", "docker43", "--address", "192.168.199.43", "--address", "fd00:199::43", "--subnet", "172.43.0.0/16"];
     let (code, out, errors) = byway(&lab, "docker41", &add);
     assert_eq!(code, Some(0), "{out}{errors}");
     until(&ear, &lab, "three hosts", |status| status.hosts.len() == 3 && status.hosts[2].routes_present == 1);

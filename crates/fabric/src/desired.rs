@@ -299,7 +299,7 @@ impl Desired {
     }
 
     fn want_forwarding(&mut self, ipv6: bool, link: &str, family: &str, observed: &Observed) {
-        let because = format!("{family} packets between containers and peers come in by {link}");
+        let because = format!("{family} cluster packets come in by {link}");
         let per_link = Sysctl { ipv6, scope: link.to_owned(), name: Setting::Forwarding };
         let forced = Sysctl::v6(link, Setting::ForceForwarding);
         if !ipv6 {

@@ -1,5 +1,7 @@
 //! Reads links, addresses and routes of the host, whole or not at all.
 
+mod route_bytes;
+
 use std::collections::BTreeMap;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -84,8 +86,8 @@ fn routes_of(netlink: &mut Netlink, family: AddressFamily) -> Result<Vec<Route>,
     let mut request = RouteMessage::default();
     request.header.address_family = family;
     request.header.table = RouteHeader::RT_TABLE_MAIN;
-    match netlink.dump(&RouteNetlinkMessage::GetRoute(request)) {
-        Ok(entries) => Ok(entries.iter().filter_map(route).collect()),
+    match netlink.dump_read(&RouteNetlinkMessage::GetRoute(request), route) {
+        Ok(routes) => Ok(routes),
         Err(error) if has_no_table(&error) => Ok(Vec::new()),
         Err(error) => Err(error),
     }
@@ -98,9 +100,11 @@ fn has_no_table(error: &NetlinkError) -> bool {
     [libc::ENOENT, libc::EAFNOSUPPORT, libc::EOPNOTSUPP].map(Some).contains(&cause.raw_os_error())
 }
 
-fn route(entry: &RouteNetlinkMessage) -> Option<Route> {
-    let RouteNetlinkMessage::NewRoute(message) = entry else { return None };
-    from_message(message)
+fn route(kind: u16, body: &[u8]) -> Result<Option<Route>, NetlinkError> {
+    if kind != libc::RTM_NEWROUTE {
+        return Ok(None);
+    }
+    route_bytes::read(body).map_err(|malformed| NetlinkError::Decode(malformed.to_string()))
 }
 
 /// The route that a message describes; none for routes of other tables and for clones.

@@ -30,6 +30,8 @@ const READ_BYTES: usize = 64 << 10;
 
 /// `struct nlmsghdr`.
 const HEADER_BYTES: usize = 16;
+/// Kinds below are about the conversation itself (`NLMSG_MIN_TYPE`).
+const ENTRY_KIND_MIN: u16 = 16;
 
 /// A blocking `NETLINK_ROUTE` socket. It stays in the network namespace in which it was opened.
 #[derive(Debug)]
@@ -208,6 +210,24 @@ impl Netlink {
     /// # Errors
     /// When the list did not arrive whole.
     pub fn dump(&mut self, request: &RouteNetlinkMessage) -> Result<Vec<RouteNetlinkMessage>, NetlinkError> {
+        self.dump_read(request, |kind, body| {
+            let mut header = NetlinkHeader::default();
+            header.message_type = kind;
+            let entry = RouteNetlinkMessage::deserialize(&header, body);
+            entry.map(Some).map_err(|error| NetlinkError::Decode(error.to_string()))
+        })
+    }
+
+    /// As [`Netlink::dump`], for lists so long that they are read straight from the datagrams: `read` gets the
+    /// kind and the body of each message, and keeps what it wants.
+    ///
+    /// # Errors
+    /// As [`Netlink::dump`], and the first of `read`.
+    pub fn dump_read<T>(
+        &mut self,
+        request: &RouteNetlinkMessage,
+        read: impl Fn(u16, &[u8]) -> Result<Option<T>, NetlinkError>,
+    ) -> Result<Vec<T>, NetlinkError> {
         for _ in 0..DUMP_TRIES_MAX {
             self.sequence = self.sequence.wrapping_add(1);
             let mut datagram = Vec::new();
@@ -218,7 +238,7 @@ impl Netlink {
             let mut dump = Dump::new(self.sequence);
             while !dump.done {
                 self.receive()?;
-                dump.read(&self.buffer)?;
+                dump.read(&self.buffer, &read)?;
             }
             if !dump.interrupted {
                 return Ok(dump.entries);
@@ -286,34 +306,47 @@ fn append(datagram: &mut Vec<u8>, flags: u16, sequence: u32, write: impl FnOnce(
 
 /// What has come of one dump.
 #[derive(Debug)]
-struct Dump {
+struct Dump<T> {
     sequence: u32,
-    entries: Vec<RouteNetlinkMessage>,
+    entries: Vec<T>,
     interrupted: bool,
     done: bool,
 }
 
-impl Dump {
+impl<T> Dump<T> {
     fn new(sequence: u32) -> Self {
         Self { sequence, entries: Vec::new(), interrupted: false, done: false }
     }
 
     /// Takes one datagram in.
-    fn read(&mut self, datagram: &[u8]) -> Result<(), NetlinkError> {
-        for message in Messages::<RouteNetlinkMessage>::new(datagram) {
+    fn read(
+        &mut self,
+        datagram: &[u8],
+        read: impl Fn(u16, &[u8]) -> Result<Option<T>, NetlinkError>,
+    ) -> Result<(), NetlinkError> {
+        for message in (Slices { rest: datagram }) {
             let message = message?;
-            if message.header.sequence_number != self.sequence {
+            if message.sequence_number() != self.sequence {
                 continue;
             }
-            self.interrupted |= message.header.flags & NLM_F_DUMP_INTR != 0;
-            match message.payload {
-                NetlinkPayload::InnerMessage(entry) => self.entries.push(entry),
-                NetlinkPayload::Done(done) if done.code < 0 => return Err(self.broken_off(-done.code)),
-                NetlinkPayload::Done(_) => self.done = true,
-                NetlinkPayload::Error(error) => return Err(self.broken_off(-error.raw_code())),
-                NetlinkPayload::Overrun(_) => return Err(self.broken_off(libc::ENOBUFS)),
-                _ => {}
+            self.interrupted |= message.flags() & NLM_F_DUMP_INTR != 0;
+            if message.message_type() >= ENTRY_KIND_MIN {
+                self.entries.extend(read(message.message_type(), message.payload())?);
+            } else {
+                self.control(message.into_inner())?;
             }
+        }
+        Ok(())
+    }
+
+    /// Takes in what is not an entry.
+    fn control(&mut self, message: &[u8]) -> Result<(), NetlinkError> {
+        match decode::<RouteNetlinkMessage>(message)?.payload {
+            NetlinkPayload::Done(done) if done.code < 0 => return Err(self.broken_off(-done.code)),
+            NetlinkPayload::Done(_) => self.done = true,
+            NetlinkPayload::Error(error) => return Err(self.broken_off(-error.raw_code())),
+            NetlinkPayload::Overrun(_) => return Err(self.broken_off(libc::ENOBUFS)),
+            _ => {}
         }
         Ok(())
     }
@@ -323,15 +356,37 @@ impl Dump {
     }
 }
 
+/// The messages of one datagram, as they came.
+struct Slices<'a> {
+    rest: &'a [u8],
+}
+
+impl<'a> Iterator for Slices<'a> {
+    type Item = Result<NetlinkBuffer<&'a [u8]>, NetlinkError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.rest.is_empty() {
+            return None;
+        }
+        let rest = std::mem::take(&mut self.rest);
+        let length = match NetlinkBuffer::new_checked(rest) {
+            Ok(buffer) => buffer.length() as usize,
+            Err(error) => return Some(Err(NetlinkError::Decode(error.to_string()))),
+        };
+        self.rest = &rest[length.next_multiple_of(4).min(rest.len())..];
+        Some(Ok(NetlinkBuffer::new(&rest[..length])))
+    }
+}
+
 /// The messages of one datagram.
 pub(crate) struct Messages<'a, I> {
-    rest: &'a [u8],
+    slices: Slices<'a>,
     kind: std::marker::PhantomData<I>,
 }
 
 impl<'a, I> Messages<'a, I> {
     pub(crate) fn new(datagram: &'a [u8]) -> Self {
-        Self { rest: datagram, kind: std::marker::PhantomData }
+        Self { slices: Slices { rest: datagram }, kind: std::marker::PhantomData }
     }
 }
 
@@ -339,24 +394,12 @@ impl<I: NetlinkDeserializable> Iterator for Messages<'_, I> {
     type Item = Result<NetlinkMessage<I>, NetlinkError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        if self.rest.is_empty() {
-            return None;
-        }
-        let broken = |text: String| Some(Err(NetlinkError::Decode(text)));
-        let length = match NetlinkBuffer::new_checked(&self.rest) {
-            Ok(buffer) => buffer.length() as usize,
-            Err(error) => {
-                self.rest = &[];
-                return broken(error.to_string());
-            }
-        };
-        let message = NetlinkMessage::deserialize(&self.rest[..length]);
-        self.rest = &self.rest[length.next_multiple_of(4).min(self.rest.len())..];
-        match message {
-            Ok(message) => Some(Ok(message)),
-            Err(error) => broken(error.to_string()),
-        }
+        Some(self.slices.next()?.and_then(|message| decode(message.into_inner())))
     }
+}
+
+fn decode<I: NetlinkDeserializable>(message: &[u8]) -> Result<NetlinkMessage<I>, NetlinkError> {
+    NetlinkMessage::deserialize(message).map_err(|error| NetlinkError::Decode(error.to_string()))
 }
 
 impl std::os::fd::AsFd for Netlink {

@@ -24,12 +24,14 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::plan;
-use crate::show::{BAD, FAINT, GOOD, HEAD, print_json, styled};
+use crate::show::{BAD, FAINT, GOOD, HEAD, columns, print_json, styled};
 use packets::Watches;
 use ping::ping;
 
 /// How often a route is deleted to measure its repair.
 const DELETIONS: usize = 21;
+/// What stands before every line of a scene.
+const INDENT: &str = "   ";
 /// After this the route will not come back.
 const REPAIR_WAIT: Duration = Duration::from_secs(5);
 
@@ -113,7 +115,7 @@ impl Teller {
 
     fn indented(&mut self, text: &str) {
         for line in text.lines() {
-            self.line(&format!("   {line}"));
+            self.line(&format!("{INDENT}{line}"));
         }
     }
 }
@@ -179,7 +181,7 @@ fn plans(teller: &mut Teller, lab: &Lab, hosts: [&Host; 2], byway: &Path) -> Res
     for host in hosts {
         let report: PlanReport = ask(lab, host, byway, &["plan"])?;
         teller.indented(&styled(HEAD, &report.host));
-        teller.indented(plan::text(&report.plan).trim_end());
+        teller.indented(plan::text(&report.plan, columns().saturating_sub(INDENT.len())).trim_end());
         plans.push(report);
     }
     Ok(plans)

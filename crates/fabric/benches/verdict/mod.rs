@@ -126,7 +126,13 @@ impl Sheet {
         let measured = format!("{}, worst {}", self.measured(samples), self.unit.text(samples.max()));
         let ratio = value / limit;
         let beside = format!("limit {}{of}", self.unit.text(limit));
-        self.row(what, measured, beside, format!("{ratio:.2}"), if ratio <= 1.0 { "within" } else { "MISSED" });
+        self.row(
+            what,
+            measured,
+            beside,
+            format!("{ratio:.2}"),
+            if ratio <= 1.0 { "within" } else { "MISSED" },
+        );
     }
 
     /// The median must be at most so many times that of the peer.
