@@ -55,7 +55,10 @@ pub async fn down(settings: &Settings) -> Result<DownReport, AgentError> {
     privileges::check()?;
     let _no_agent_meanwhile = OnlyOne::take(&settings.run_dir)?;
     let mut state = State::load(&settings.state_dir)?;
-    take_out(&mut World::open()?, &mut state).await
+    let report = take_out(&mut World::open()?, &mut state).await?;
+    // An agent that was killed has left its socket; most often there is none.
+    let _ = std::fs::remove_file(settings.run_dir.join(byway_api::SOCKET));
+    Ok(report)
 }
 
 /// The interface that has one of the host's addresses, and those that hold its subnets; nothing where this

@@ -3,21 +3,16 @@
 use std::process::ExitCode;
 
 use byway_agent::once;
-use byway_api::{DownReport, client, path};
+use byway_api::{DownReport, path};
 use byway_fabric::config::Config;
 
+use crate::ask::{Question, agent_or};
 use crate::settings;
 use crate::show::{GOOD, LOOK, print, print_json, styled};
 
 pub(crate) fn run(config: &Config, json: bool) -> anyhow::Result<ExitCode> {
     let settings = settings::settings(config)?;
-    let report: DownReport = settings::runtime()?.block_on(async {
-        match client::post(&settings.run_dir.join(byway_api::SOCKET), path::DOWN).await {
-            Ok(report) => Ok::<_, anyhow::Error>(report),
-            Err(error) if error.nobody_listens() => Ok(once::down(&settings).await?),
-            Err(error) => Err(error.into()),
-        }
-    })?;
+    let report = agent_or(&settings, Question::Post(path::DOWN), once::down(&settings))?;
     if json {
         print_json(&report)?;
     } else {

@@ -4,6 +4,7 @@
 //! for people or, with `--json`, for programs.
 
 mod agent;
+mod ask;
 mod complaint;
 mod down;
 mod hosts;

@@ -3,26 +3,23 @@
 use std::process::ExitCode;
 
 use byway_agent::once;
-use byway_api::{PlanReport, client, path};
+use byway_api::path;
 use byway_fabric::config::Config;
 use byway_fabric::plan::{Plan, Step};
 
+use crate::ask::{Question, agent_or};
 use crate::settings;
 use crate::show::{FAINT, GOOD, HEAD, columns, print, print_json, styled};
 use crate::status::problems;
 
 pub(crate) fn run(config: &Config, ask_agent: bool, json: bool) -> anyhow::Result<ExitCode> {
     let settings = settings::settings(config)?;
-    let report: PlanReport = settings::runtime()?.block_on(async {
-        if !ask_agent {
-            return Ok(once::plan_report(&settings).await?);
-        }
-        match client::get(&settings.run_dir.join(byway_api::SOCKET), path::PLAN).await {
-            Ok(report) => Ok::<_, anyhow::Error>(report),
-            Err(error) if error.nobody_listens() => Ok(once::plan_report(&settings).await?),
-            Err(error) => Err(error.into()),
-        }
-    })?;
+    let look = once::plan_report(&settings);
+    let report = if ask_agent {
+        agent_or(&settings, Question::Get(path::PLAN), look)?
+    } else {
+        settings::runtime()?.block_on(look)?
+    };
     if json {
         print_json(&report)?;
     } else {

@@ -3,23 +3,18 @@
 use std::process::ExitCode;
 
 use byway_agent::once;
-use byway_api::{AgentStatus, HostState, Status, client, path};
+use byway_api::{AgentStatus, HostState, Status, path};
 use byway_fabric::config::Config;
 use byway_fabric::problem::Problem;
 use jiff::Timestamp;
 
+use crate::ask::{Question, agent_or};
 use crate::settings;
 use crate::show::{BAD, FAINT, GOOD, HEAD, LOOK, print, print_json, styled, table};
 
 pub(crate) fn run(config: &Config, json: bool) -> anyhow::Result<ExitCode> {
     let settings = settings::settings(config)?;
-    let status: Status = settings::runtime()?.block_on(async {
-        match client::get(&settings.run_dir.join(byway_api::SOCKET), path::STATUS).await {
-            Ok(status) => Ok::<_, anyhow::Error>(status),
-            Err(error) if error.nobody_listens() => Ok(once::status(&settings).await?),
-            Err(error) => Err(error.into()),
-        }
-    })?;
+    let status = agent_or(&settings, Question::Get(path::STATUS), once::status(&settings))?;
     if json {
         print_json(&status)?;
     } else {

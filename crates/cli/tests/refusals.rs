@@ -72,12 +72,12 @@ fn a_host_that_is_not_in_its_own_inventory() {
 
 #[test]
 fn two_hosts_of_one_name() {
-    check(&seed("docker42", "docker41"), &["docker41", "inventory.toml:8"]);
+    check(&seed("docker42", "docker41"), &["docker41", "inventory.toml:9"]);
 }
 
 #[test]
 fn subnets_that_overlap() {
-    check(&seed("172.42.0.0/16", "172.41.128.0/17"), &["172.41.128.0/17", "overlap", "docker41", "inventory.toml:10"]);
+    check(&seed("172.42.0.0/16", "172.41.128.0/17"), &["172.41.128.0/17", "overlap", "docker41", "inventory.toml:11"]);
 }
 
 #[test]
@@ -168,5 +168,5 @@ fn a_refusal_in_json_is_json() {
     let (code, out, errors) = byway(&lab, "docker41", &["status", "--json"]);
     assert_eq!((code, errors.as_str()), (Some(1), ""));
     let answer: serde_json::Value = serde_json::from_str(&out).unwrap();
-    assert_eq!(answer["mistakes"][0]["line"], 8, "{answer}");
+    assert_eq!(answer["mistakes"][0]["line"], 9, "{answer}");
 }

@@ -16,7 +16,7 @@ use byway_api::{AgentStatus, PlanReport, Status};
 use byway_lab::{Lab, Options, Topology, Until};
 use nix::libc;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::socket::{MsgFlags, NetlinkAddr, bind, recv};
+use nix::sys::socket::{MsgFlags, NetlinkAddr, bind, recv, setsockopt, sockopt};
 
 /// The real program.
 pub const BYWAY: &str = env!("CARGO_BIN_EXE_byway");
@@ -24,6 +24,8 @@ pub const BYWAY: &str = env!("CARGO_BIN_EXE_byway");
 pub const PATIENCE: Duration = Duration::from_secs(20);
 /// How long to wait for what the kernel does not tell: the agent's own words, a counter.
 const PACE: Duration = Duration::from_millis(25);
+/// For the notices of a plan with thousands of steps.
+const RECEIVE_BUFFER_BYTES: usize = 16 << 20;
 /// LINK, `IPV4_IFADDR`, `IPV4_ROUTE`, `IPV6_IFADDR`, `IPV6_ROUTE`, `IPV4_NETCONF`, `IPV6_NETCONF` of `linux/rtnetlink.h`.
 const RTNETLINK_GROUPS: [u32; 7] = [1, 5, 7, 9, 11, 24, 25];
 /// `NFNLGRP_NFTABLES` of `linux/netfilter/nfnetlink.h`.
@@ -124,6 +126,7 @@ impl<'a> Ear<'a> {
         let listen = |protocol, groups: &[u32]| {
             let socket = lab.socket(node, libc::AF_NETLINK, libc::SOCK_RAW, protocol).unwrap();
             let mask = groups.iter().map(|group| 1 << (group - 1)).sum();
+            setsockopt(&socket, sockopt::RcvBufForce, &RECEIVE_BUFFER_BYTES).unwrap();
             bind(socket.as_raw_fd(), &NetlinkAddr::new(0, mask)).unwrap();
             socket
         };
