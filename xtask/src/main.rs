@@ -88,8 +88,18 @@ fn test(rest: &[&str]) -> Outcome {
 fn bench(names: &[&str]) -> Outcome {
     packages::install(&LAB)?;
     packages::install(&TESTS)?;
-    run(cargo().args(["build", "--release", "--package", "byway"]))?;
-    run(with_privileges(&["bench", "--workspace", "--benches"]).arg("--").args(names))
+    let patterns: Vec<String> = if names.is_empty() {
+        vec!["*".to_owned()]
+    } else {
+        names.iter().map(|name| format!("*{name}*")).collect()
+    };
+    let mut arguments = vec!["bench", "--workspace", "--no-fail-fast"];
+    for pattern in &patterns {
+        arguments.extend(["--bench", pattern]);
+    }
+    // Built outside of the namespace, from where crates can still be fetched.
+    run(cargo().args(&arguments).arg("--no-run"))?;
+    run(&mut with_privileges(&arguments))
 }
 
 /// Coverage-guided fuzzing on the stable toolchain: the instrumentation is LLVM's own pass.
@@ -103,8 +113,11 @@ fn fuzz(target: &str, seconds: &str) -> Outcome {
     let build = ["build", "--release", "--target", &triple, "--bin", target];
     run(cargo().args(build).env("RUSTFLAGS", FLAGS).current_dir(&fuzz))?;
     let corpus = fuzz.join("corpus").join(target);
-    std::fs::create_dir_all(&corpus)
-        .map_err(|error| Failure(format!("make {}: {error}", corpus.display())))?;
+    let artifacts = fuzz.join("artifacts");
+    for folder in [&corpus, &artifacts] {
+        let made = std::fs::create_dir_all(folder);
+        made.map_err(|error| Failure(format!("make {}: {error}", folder.display())))?;
+    }
     let program = fuzz.join("target").join(triple).join("release").join(target);
     let seeds = fuzz.join("seeds").join(target);
     run(Command::new(program)

@@ -153,13 +153,15 @@ impl Keeper {
     }
 
     fn install_protocol_name(&mut self) {
-        match protocol_name::install() {
-            Ok(made) if made.is_empty() => {}
-            Ok(made) => {
-                self.state.content.made.extend(made);
-                self.save_state();
-            }
-            Err(error) => tracing::warn!(%error, "`ip route` will show our routes as `proto 172`"),
+        let missing = protocol_name::missing();
+        if missing.is_empty() {
+            return;
+        }
+        self.state.content.made.extend(missing);
+        self.state.content.made.dedup();
+        self.save_state();
+        if let Err(error) = protocol_name::install() {
+            tracing::warn!(%error, "`ip route` will show our routes as `proto 172`");
         }
     }
 

@@ -135,3 +135,94 @@ fn boot_id() -> String {
         .map(|id| id.trim().to_owned())
         .unwrap_or_default()
 }
+
+#[cfg(test)]
+mod tests {
+    use byway_fabric::observed::Observed;
+    use byway_fabric::plan::Step;
+    use byway_fabric::sysctl::{Setting, Sysctl};
+
+    use super::*;
+
+    fn forwarding_was_off() -> Memory {
+        let mut memory = Memory::default();
+        let sysctl = Sysctl::v4("eth0", Setting::Forwarding);
+        let step =
+            Step::PutSysctl { sysctl, from: "0".to_owned(), to: "1".to_owned(), because: String::new() };
+        assert!(memory.note(&step, &Observed::default()));
+        memory
+    }
+
+    fn kept(folder: &Path) -> State {
+        let mut state = State::load(folder).unwrap();
+        state.content.memory = forwarding_was_off();
+        state.content.made = vec!["/etc/iproute2/rt_protos.d/byway.conf".into()];
+        state.content.inventory =
+            Some(GoodInventory { read_at: Timestamp::UNIX_EPOCH, text: "[[host]]\n".to_owned() });
+        state.save().unwrap();
+        state
+    }
+
+    fn files(folder: &Path) -> Vec<String> {
+        let mut names: Vec<String> = std::fs::read_dir(folder)
+            .unwrap()
+            .map(|file| file.unwrap().file_name().into_string().unwrap())
+            .collect();
+        names.sort();
+        names
+    }
+
+    #[test]
+    fn what_was_saved_is_loaded_and_forgotten_with_its_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let folder = folder.path().join("made/when/needed");
+        assert_eq!(State::load(&folder).unwrap().content.memory, Memory::default());
+        let mut state = kept(&folder);
+        assert_eq!(State::load(&folder).unwrap().content, state.content);
+        assert_eq!(files(&folder), ["state.json"], "nothing half-written stays");
+        state.forget().unwrap();
+        assert_eq!(files(&folder), [""; 0]);
+        state.forget().unwrap();
+        assert_eq!(State::load(&folder).unwrap().content, state.content);
+    }
+
+    #[test]
+    fn a_state_that_makes_no_sense_is_put_aside() {
+        let half = r#"{"boot": "b", "memory": {"sysctls": {"net.ipv4."#;
+        let foreign = r#"{"memory": {"sysctls": {"kernel.panic": {"was": "0", "put": "1"}}}}"#;
+        for broken in ["", "{", "7", "\0\0\0", half, foreign] {
+            let folder = tempfile::tempdir().unwrap();
+            std::fs::write(folder.path().join("state.json"), broken).unwrap();
+            let state = State::load(folder.path()).unwrap();
+            assert_eq!(state.content, Content { boot: boot_id(), ..Content::default() }, "{broken}");
+            assert_eq!(files(folder.path()), ["state.json.broken"], "{broken}");
+            assert_eq!(std::fs::read_to_string(folder.path().join("state.json.broken")).unwrap(), broken);
+            state.save().unwrap();
+            assert_eq!(State::load(folder.path()).unwrap().content, state.content);
+        }
+    }
+
+    #[test]
+    fn after_a_boot_the_settings_are_void_and_the_rest_is_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut state = kept(folder.path());
+        state.content.boot = "an earlier one".to_owned();
+        state.save().unwrap();
+        let loaded = State::load(folder.path()).unwrap().content;
+        assert_eq!(loaded.memory, Memory::default());
+        assert_eq!(loaded.boot, boot_id());
+        assert_eq!((loaded.made, loaded.inventory), (state.content.made, state.content.inventory));
+    }
+
+    #[test]
+    fn a_state_that_cannot_be_read_or_written_is_an_error_with_its_path() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::create_dir(folder.path().join("state.json")).unwrap();
+        let error = State::load(folder.path()).unwrap_err();
+        assert!(error.to_string().starts_with("read the state /"), "{error}");
+        let file = folder.path().join("file");
+        std::fs::write(&file, "").unwrap();
+        let error = State { directory: file, content: Content::default() }.save().unwrap_err();
+        assert!(error.to_string().starts_with("write the state /"), "{error}");
+    }
+}

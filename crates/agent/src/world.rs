@@ -111,12 +111,15 @@ impl World {
 }
 
 fn apply_sysctls(steps: &[Step]) -> Result<(), AgentError> {
+    let mut first_error = None;
     for step in steps {
-        if let Step::PutSysctl { sysctl, to, .. } = step {
-            sysctls::write(sysctl, to)?;
+        if let Step::PutSysctl { sysctl, to, .. } = step
+            && let Err(error) = sysctls::write(sysctl, to)
+        {
+            first_error.get_or_insert(error);
         }
     }
-    Ok(())
+    first_error.map_or(Ok(()), |error| Err(error.into()))
 }
 
 /// By what a step is done.

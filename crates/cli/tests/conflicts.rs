@@ -111,6 +111,16 @@ fn a_route_of_ours_that_was_replaced_by_a_foreign_one_stays_replaced_until_it_go
 }
 
 #[test]
+fn an_ipv6_route_of_ours_that_was_replaced_by_a_foreign_one_stays_replaced_until_it_goes() {
+    check(
+        "ip -6 route replace fd00:172:42::/64 via fd00:199::42 metric 172",
+        "fd00:172:42::/64 via fd00:199::42 dev eth0 metric 172",
+        "somebody else already routes to host docker42, the same way",
+        "to end it: ip -6 route del fd00:172:42::/64 via fd00:199::42 dev eth0 proto boot metric 172",
+    );
+}
+
+#[test]
 fn a_route_over_two_hops_is_not_ours_to_judge() {
     check(
         "ip route add 172.42.0.0/16 proto static nexthop via 192.168.199.98 nexthop via 192.168.199.99",

@@ -1,5 +1,7 @@
 //! The demo is a promise; here it is kept: as it is told, and without root.
 
+#![allow(clippy::expect_used, reason = "a test may panic")]
+
 use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::process::CommandExt as _;

@@ -128,7 +128,11 @@ fn a_published_port_is_open_to_outsiders() {
 #[test]
 fn what_the_hosts_own_policy_drops_stays_dropped() {
     let lab = lab(&Topology::two_hosts());
-    run(&lab, "docker41", "nft add table inet admin; nft add chain inet admin forward '{ type filter hook forward priority 10; policy drop; }'");
+    run(
+        &lab,
+        "docker41",
+        "nft add table inet admin; nft add chain inet admin forward '{ type filter hook forward priority 10; policy drop; }'",
+    );
     assert!(run(&lab, "c41", "ping -n -c1 -W1 172.42.0.2 || true").contains("0 received"));
     assert!(run(&lab, "c42", "ping -n -c1 -W1 fd00:172:41::2 || true").contains("0 received"));
     run(&lab, "docker41", "nft delete table inet admin");
@@ -155,6 +159,10 @@ fn source_addresses_are_kept_though_docker_masquerades_everything() {
     let seen = |from: &str, there: &str, at: &str| source_seen(&lab, from, there, at).to_string();
     assert_eq!(seen("c41", "c42", "172.42.0.2"), "172.41.0.2");
     assert_eq!(seen("c42", "c41", "fd00:172:41::2"), "fd00:172:42::2");
-    assert_eq!(seen("c41", "docker42", "192.168.199.42"), "192.168.199.41", "what leaves is masqueraded once");
+    assert_eq!(
+        seen("c41", "docker42", "192.168.199.42"),
+        "192.168.199.41",
+        "what leaves is masqueraded once"
+    );
     assert!(ping(&lab, "docker41", "172.42.0.2").is_ok());
 }

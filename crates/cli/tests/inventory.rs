@@ -11,7 +11,9 @@ use common::{Ear, assert_reaching, byway, end, lab, run, start, status, write};
 const INVENTORY: &str = "/etc/byway/inventory.toml";
 
 fn until(ear: &Ear<'_>, lab: &Lab, what: &str, is_so: impl Fn(&Status) -> bool) -> Status {
-    ear.until(what, || Some(status(lab, "docker41")).filter(&is_so).ok_or_else(|| format!("{:?}", status(lab, "docker41"))))
+    ear.until(what, || {
+        Some(status(lab, "docker41")).filter(&is_so).ok_or_else(|| format!("{:?}", status(lab, "docker41")))
+    })
 }
 
 fn routes(lab: &Lab) -> Vec<String> {
@@ -41,7 +43,10 @@ fn a_host_that_is_added_moved_and_removed_is_routed_followed_and_forgotten() {
         status.pending == 0 && status.hosts[2].addresses[0].to_string() == "192.168.199.77"
     });
     let steps = moved.agent.unwrap().last_repair.unwrap().steps;
-    assert!(steps[0].contains("because host docker43 is at 192.168.199.77, the route was via 192.168.199.43"), "{steps:?}");
+    assert!(
+        steps[0].contains("because host docker43 is at 192.168.199.77, the route was via 192.168.199.43"),
+        "{steps:?}"
+    );
     assert_eq!(routes(&lab)[1], "172.43.0.0/16 via 192.168.199.77");
 
     put(&host("docker43", r#""192.168.199.77", "fd00:199::77""#, r#""172.43.128.0/17""#));
@@ -104,7 +109,12 @@ fn an_inventory_that_was_moved_away_changes_nothing() {
 
 #[test]
 fn an_inventory_that_is_a_folder_now_changes_nothing() {
-    check(&format!("rm {INVENTORY}; mkdir {INVENTORY}; touch {INVENTORY}/x; rm {INVENTORY}/x; kill -HUP $(cat /run/byway/agent.lock); rmdir {INVENTORY}"), "director");
+    check(
+        &format!(
+            "rm {INVENTORY}; mkdir {INVENTORY}; touch {INVENTORY}/x; rm {INVENTORY}/x; kill -HUP $(cat /run/byway/agent.lock); rmdir {INVENTORY}"
+        ),
+        "director",
+    );
 }
 
 #[test]
@@ -138,7 +148,17 @@ fn an_inventory_that_was_renamed_into_place_is_taken() {
 fn hosts_that_are_added_and_removed_by_command_are_routed_and_forgotten() {
     let lab = lab(&Topology::two_hosts());
     let ear = Ear::open(&lab, "docker41");
-    let add = ["host", "add", "docker43", "--address", "192.168.199.43", "--address", "fd00:199::43", "--subnet", "172.43.0.0/16"];
+    let add = [
+        "host",
+        "add",
+        "docker43",
+        "--address",
+        "192.168.199.43",
+        "--address",
+        "fd00:199::43",
+        "--subnet",
+        "172.43.0.0/16",
+    ];
     let (code, out, errors) = byway(&lab, "docker41", &add);
     assert_eq!(code, Some(0), "{out}{errors}");
     until(&ear, &lab, "three hosts", |status| status.hosts.len() == 3 && status.hosts[2].routes_present == 1);
@@ -151,7 +171,13 @@ fn hosts_that_are_added_and_removed_by_command_are_routed_and_forgotten() {
 fn an_agent_that_starts_with_a_broken_inventory_goes_on_from_the_last_good_one() {
     let lab = lab(&Topology::two_hosts());
     end(&lab, "docker41", Signal::SIGKILL);
-    run(&lab, "docker41", &format!("ip route del 172.42.0.0/16; head -c 120 {INVENTORY} > /run/half; cp {INVENTORY} /run/good.toml; cp /run/half {INVENTORY}"));
+    run(
+        &lab,
+        "docker41",
+        &format!(
+            "ip route del 172.42.0.0/16; head -c 120 {INVENTORY} > /run/half; cp {INVENTORY} /run/good.toml; cp /run/half {INVENTORY}"
+        ),
+    );
     start(&lab, "docker41");
     let ear = Ear::open(&lab, "docker41");
     ear.until_at_rest();
@@ -159,4 +185,16 @@ fn an_agent_that_starts_with_a_broken_inventory_goes_on_from_the_last_good_one()
     assert!(status(&lab, "docker41").inventory.rejected.is_some());
     run(&lab, "docker41", &format!("cp /run/good.toml {INVENTORY}"));
     until(&ear, &lab, "it is healed", |status| status.inventory.rejected.is_none());
+}
+
+#[test]
+fn an_agent_that_starts_without_even_the_folder_of_its_inventory_goes_on_from_the_last_good_one() {
+    let lab = lab(&Topology::two_hosts());
+    end(&lab, "docker41", Signal::SIGTERM);
+    run(&lab, "docker41", "ip route del 172.42.0.0/16; mv /etc/byway /etc/away");
+    start(&lab, "docker41");
+    let ear = Ear::open(&lab, "docker41");
+    ear.until_at_rest();
+    assert_reaching(&lab);
+    assert!(status(&lab, "docker41").inventory.rejected.is_some());
 }

@@ -25,7 +25,10 @@ fn a_second_agent_on_a_host_refuses_and_names_the_first() {
     let pid = common::agent(&lab, "docker41").pid;
     let (code, _, errors) = byway(&lab, "docker41", &["agent"]);
     assert_eq!(code, Some(1));
-    assert!(errors.contains(&format!("another byway agent runs on this host already (pid {pid})")), "{errors}");
+    assert!(
+        errors.contains(&format!("another byway agent runs on this host already (pid {pid})")),
+        "{errors}"
+    );
     assert_eq!(common::agent(&lab, "docker41").pid, pid, "the first goes on");
     common::assert_reaching(&lab);
 }
@@ -36,7 +39,10 @@ fn without_the_capability_nothing_is_changed_and_it_is_named() {
     let before = touched(&lab);
     for command in ["agent", "plan", "status", "down"] {
         let mut setpriv = lab.command("docker41", "setpriv");
-        let out = setpriv.args(["--bounding-set=-net_admin", "--inh-caps=-net_admin", BYWAY, command]).output().unwrap();
+        let out = setpriv
+            .args(["--bounding-set=-net_admin", "--inh-caps=-net_admin", BYWAY, command])
+            .output()
+            .unwrap();
         let errors = String::from_utf8(out.stderr).unwrap();
         assert_eq!(out.status.code(), Some(1), "{command}: {errors}");
         assert!(errors.contains("this needs the capability CAP_NET_ADMIN"), "{command}: {errors}");
@@ -77,7 +83,10 @@ fn two_hosts_of_one_name() {
 
 #[test]
 fn subnets_that_overlap() {
-    check(&seed("172.42.0.0/16", "172.41.128.0/17"), &["172.41.128.0/17", "overlap", "docker41", "inventory.toml:11"]);
+    check(
+        &seed("172.42.0.0/16", "172.41.128.0/17"),
+        &["172.41.128.0/17", "overlap", "docker41", "inventory.toml:11"],
+    );
 }
 
 #[test]
@@ -106,14 +115,18 @@ fn an_inventory_that_is_not_there_is_told_with_its_name() {
     run(&lab, "docker41", &format!("rm {INVENTORY}"));
     let (code, _, errors) = byway(&lab, "docker41", &["agent"]);
     assert_eq!(code, Some(1));
-    assert!(errors.contains("read the inventory /etc/byway/inventory.toml") && errors.contains("No such file"), "{errors}");
+    assert!(
+        errors.contains("read the inventory /etc/byway/inventory.toml") && errors.contains("No such file"),
+        "{errors}"
+    );
 }
 
 #[test]
 fn a_subnet_that_covers_the_default_gateway_is_not_routed_and_the_others_are() {
     let lab = quiet_lab(&Spread { hosts: 6, containers: 1, segments: 2 }.topology());
     let inventory = lab.topology().unwrap().inventory().unwrap();
-    let cutting = inventory.replace("172.42.0.0/16", "192.168.199.0/28").replace("fd00:172:42::/64", "fd00:199::/124");
+    let cutting =
+        inventory.replace("172.42.0.0/16", "192.168.199.0/28").replace("fd00:172:42::/64", "fd00:199::/124");
     write(&lab, "docker41", INVENTORY, &cutting);
     start(&lab, "docker41");
     start(&lab, "docker43");
@@ -136,7 +149,12 @@ fn a_subnet_that_covers_an_address_of_this_host_is_not_routed_until_it_goes() {
     let ear = Ear::open(&lab, "docker41");
     run(&lab, "docker41", "ip address add 172.42.9.9/32 dev eth0");
     ear.until("it is refused", || match problems(&lab, "docker41") {
-        told if told.iter().any(|told| told.contains("172.42.0.0/16 of docker42 covers 172.42.9.9, this host's own address")) => Ok(()),
+        told if told.iter().any(|told| {
+            told.contains("172.42.0.0/16 of docker42 covers 172.42.9.9, this host's own address")
+        }) =>
+        {
+            Ok(())
+        }
         told => Err(told.join("\n")),
     });
     ear.until_at_rest();

@@ -5,7 +5,7 @@
 
 mod common;
 
-use byway_lab::{Lab, Topology};
+use byway_lab::{Lab, Signal, Topology};
 use common::{Ear, agent, assert_reaching, lab, run, status, until_reaching};
 
 /// A colleague's deed on docker41 is repaired, and called `blamed`.
@@ -26,11 +26,13 @@ fn check_setting(deed: &str, step: &str) {
     let lab = lab(&Topology::two_hosts());
     let ear = Ear::open(&lab, "docker41");
     run(&lab, "docker41", deed);
-    ear.until_at_rest();
     ear.until(step, || {
         let repaired = agent(&lab, "docker41").last_repair.unwrap().steps;
         if repaired.iter().any(|done| done.starts_with(step)) { Ok(()) } else { Err(repaired.join("\n")) }
     });
+    let change = agent(&lab, "docker41").last_change.unwrap();
+    assert!(change.what.starts_with("set net.ipv") && change.what.ends_with("forwarding to 0"), "{change:?}");
+    ear.until_at_rest();
     assert_reaching(&lab);
     assert_well(&lab);
 }
@@ -77,6 +79,14 @@ fn an_ipv6_route_replaced_in_our_name_is_put_right() {
     check(
         "ip -6 route replace fd00:172:42::/64 via fd00:199::99 proto byway metric 172",
         "put a route to fd00:172:42::/64 in our name",
+    );
+}
+
+#[test]
+fn a_blackhole_in_our_name_is_put_right() {
+    check(
+        "ip route replace blackhole 172.42.0.0/16 proto byway metric 172",
+        "put a route to 172.42.0.0/16 in our name",
     );
 }
 
@@ -129,6 +139,25 @@ fn a_deleted_rule_comes_back() {
 }
 
 #[test]
+fn a_rule_that_was_given_an_option_is_put_right() {
+    let lab = lab(&Topology::two_hosts());
+    let ear = Ear::open(&lab, "docker41");
+    let deed = "
+        handle=$(nft -a list chain inet byway leave | sed -n '/ip saddr.*oifname/s/.*# handle //p')
+        nft replace rule inet byway leave handle $handle ip saddr @local4 oifname != @inside counter \
+            masquerade random comment '\"byway: what leaves the cluster\"'";
+    run(&lab, "docker41", deed);
+    ear.until_blamed("deleted a rule of table inet byway");
+    ear.until("the rule is as it was", || match run(&lab, "docker41", "nft list chain inet byway leave") {
+        rules if rules.contains("random") => Err(rules),
+        _ => Ok(()),
+    });
+    ear.until_at_rest();
+    let repaired = agent(&lab, "docker41").last_repair.unwrap().steps;
+    assert_eq!(repaired, ["put table inet byway because the rules of its chain leave differ"]);
+}
+
+#[test]
 fn a_foreign_rule_in_our_chain_goes_again() {
     check("nft insert rule inet byway forward counter drop", "added a rule to table inet byway");
 }
@@ -140,10 +169,7 @@ fn a_foreign_chain_in_our_table_goes_again() {
 
 #[test]
 fn a_foreign_map_in_our_table_goes_again() {
-    check(
-        "nft add map inet byway mine '{ type ipv4_addr : verdict; }'",
-        "added a set to table inet byway",
-    );
+    check("nft add map inet byway mine '{ type ipv4_addr : verdict; }'", "added a set to table inet byway");
 }
 
 #[test]
@@ -161,7 +187,10 @@ fn a_foreign_member_of_a_set_goes_again() {
 
 #[test]
 fn a_foreign_prefix_in_a_set_goes_again() {
-    check("nft add element inet byway peers6 '{ 2001:db8::/32 }'", "added members to a set of table inet byway");
+    check(
+        "nft add element inet byway peers6 '{ 2001:db8::/32 }'",
+        "added members to a set of table inet byway",
+    );
 }
 
 #[test]
@@ -218,9 +247,7 @@ fn forwarding_of_ipv6_for_all_interfaces_at_once_off_is_put_right() {
 #[test]
 fn an_uplink_that_went_down_and_up_has_its_routes_again() {
     // The kernel takes the IPv6 address of a link that goes down; whoever gave it gives it again.
-    check_link(
-        "ip link set eth0 down; ip link set eth0 up; ip -6 address replace fd00:199::41/64 dev eth0",
-    );
+    check_link("ip link set eth0 down; ip link set eth0 up; ip -6 address replace fd00:199::41/64 dev eth0");
 }
 
 #[test]
@@ -245,21 +272,31 @@ fn a_bridge_that_was_deleted_and_made_again_has_its_routes_again() {
 
 #[test]
 fn a_bridge_that_gets_another_name_is_followed() {
-    check_link("ip link set docker0 down; ip link set docker0 name br-lan up; ip -6 address replace fd00:172:41::1/64 dev br-lan");
+    check_link(
+        "ip link set docker0 down; ip link set docker0 name br-lan up; ip -6 address replace fd00:172:41::1/64 dev br-lan",
+    );
 }
 
 #[test]
 fn an_address_of_the_bridge_that_was_taken_and_given_again_is_spoken_with_again() {
     let lab = lab(&Topology::two_hosts());
     let ear = Ear::open(&lab, "docker41");
-    run(&lab, "docker41", "ip address del 172.41.0.1/16 dev docker0; ip address del fd00:172:41::1/64 dev docker0");
+    run(
+        &lab,
+        "docker41",
+        "ip address del 172.41.0.1/16 dev docker0; ip address del fd00:172:41::1/64 dev docker0",
+    );
     ear.until("the host speaks with its own address", || {
         let routes = run(&lab, "docker41", "ip route show proto byway; ip -6 route show proto byway");
         if routes.lines().count() == 2 && !routes.contains("src") { Ok(()) } else { Err(routes) }
     });
     let waits = common::problems(&lab, "docker41");
     assert!(waits[0].starts_with("waits: no interface of this host holds 172.41.0.0/16 yet"), "{waits:?}");
-    run(&lab, "docker41", "ip address add 172.41.0.1/16 dev docker0; ip address add fd00:172:41::1/64 dev docker0 nodad");
+    run(
+        &lab,
+        "docker41",
+        "ip address add 172.41.0.1/16 dev docker0; ip address add fd00:172:41::1/64 dev docker0 nodad",
+    );
     ear.until("the host speaks with the bridge's address", || {
         let routes = run(&lab, "docker41", "ip route show proto byway; ip -6 route show proto byway");
         let wanted = ["src 172.41.0.1", "src fd00:172:41::1"];
@@ -268,4 +305,41 @@ fn an_address_of_the_bridge_that_was_taken_and_given_again_is_spoken_with_again(
     ear.until_at_rest();
     until_reaching(&lab);
     assert_well(&lab);
+}
+
+#[test]
+fn somebody_who_deletes_again_and_again_does_not_win() {
+    let lab = lab(&Topology::two_hosts());
+    let ear = Ear::open(&lab, "docker41");
+    run(&lab, "docker41", "for nth in $(seq 300); do ip route del 172.42.0.0/16 2> /dev/null || true; done");
+    ear.until_at_rest();
+    assert_reaching(&lab);
+    assert_well(&lab);
+}
+
+#[test]
+fn what_happened_while_the_agent_could_not_listen_is_repaired_when_it_can() {
+    let lab = lab(&Topology::two_hosts());
+    let ear = Ear::open(&lab, "docker41");
+    let looks = agent(&lab, "docker41").looks;
+    lab.kill_agent("docker41", Signal::SIGSTOP).unwrap();
+    // Far more notices than its sockets hold, so that the one about our route is lost.
+    run(
+        &lab,
+        "docker41",
+        "for high in $(seq 200); do
+            for low in $(seq 250); do echo route add 10.$high.$low.0/24 via 192.168.199.42; done
+         done | ip -batch -
+         ip route del 172.42.0.0/16; nft delete table inet byway",
+    );
+    lab.kill_agent("docker41", Signal::SIGCONT).unwrap();
+    ear.until("it says that it lost notices", || {
+        let log = common::log(&lab, "docker41");
+        if log.contains("the kernel had more notices than we could take") { Ok(()) } else { Err(log) }
+    });
+    ear.until_at_rest();
+    assert_reaching(&lab);
+    assert_well(&lab);
+    let looks = agent(&lab, "docker41").looks - looks;
+    assert!(looks < 200, "a burst is few looks, not {looks}");
 }

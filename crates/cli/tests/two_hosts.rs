@@ -126,7 +126,8 @@ fn a_lab_is_made_looked_at_entered_and_ended_by_hand() {
     assert_eq!((&up["name"], &up["hosts"], &up["containers"]), (&name.as_str().into(), &2.into(), &2.into()));
     let status = json(&["lab", "status", "--name", &name]);
     assert_eq!(status["nodes"].as_array().unwrap().len(), 5);
-    let (code, _, told) = byway(&["lab", "exec", "--name", &name, "c41", "--", "ping", "-c1", "-W5", "172.42.0.2"]);
+    let (code, _, told) =
+        byway(&["lab", "exec", "--name", &name, "c41", "--", "ping", "-c1", "-W5", "172.42.0.2"]);
     assert_eq!(code, Some(0), "{told}");
     let (code, _, told) = byway(&["lab", "status", "--name", &name]);
     assert!(code == Some(0) && told.contains("docker42") && told.contains("ready"), "{told}");

@@ -3,9 +3,9 @@
 //!
 //! Criterion measures CPU time of this thread here, not time on the wall: others use the machine too.
 
-#![expect(clippy::expect_used, reason = "what is made here is known to be good")]
+#![allow(clippy::expect_used, clippy::unwrap_used, reason = "what is made here is known to be good")]
 
-#[allow(dead_code, reason = "its stories are elsewhere")]
+#[allow(dead_code, clippy::semicolon_if_nothing_returned, reason = "it belongs to the stories")]
 #[path = "../tests/scene/mod.rs"]
 mod scene;
 mod verdict;

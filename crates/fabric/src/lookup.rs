@@ -3,42 +3,46 @@
 //! Our own routes are left out, so that the answer to "is this peer a neighbour?" never depends on what we
 //! did before. Policy routing (other tables, rules) is not looked at.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::net::IpAddr;
-
-use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
 use crate::observed::{Observed, Route, RouteKind};
 
 /// The routes that others made, ready to be asked.
 #[derive(Debug)]
 pub struct Lookup<'a> {
-    best: BTreeMap<IpNet, &'a Route>,
-    /// Lengths that occur, longest first, per family; a table has a handful.
-    lengths: [Vec<u8>; 2],
+    /// Per family, the lengths that occur, longest first; a table has a handful.
+    levels: [Vec<Level<'a>>; 2],
+}
+
+/// The best routes to the prefixes of one length, by the bits of the prefix.
+#[derive(Debug)]
+struct Level<'a> {
+    mask: u128,
+    best: BTreeMap<u128, &'a Route>,
 }
 
 impl<'a> Lookup<'a> {
     /// Reads the routes of a snapshot.
     #[must_use]
     pub fn new(observed: &'a Observed) -> Self {
-        let mut best: BTreeMap<IpNet, &Route> = BTreeMap::new();
-        let mut lengths = [BTreeSet::new(), BTreeSet::new()];
+        let mut by_length: [BTreeMap<u8, Level<'_>>; 2] = Default::default();
         for route in observed.routes.iter().filter(|route| !route.is_ours()) {
-            lengths[family(route.to.addr())].insert(route.to.prefix_len());
-            let known = best.entry(route.to).or_insert(route);
+            let (address, length) = (route.to.addr(), route.to.prefix_len());
+            let level = by_length[family(address)].entry(length).or_insert_with(|| Level::new(length));
+            let known = level.best.entry(bits(address) & level.mask).or_insert(route);
             if route.metric < known.metric {
                 *known = route;
             }
         }
-        Self { best, lengths: lengths.map(|of_family| of_family.into_iter().rev().collect()) }
+        Self { levels: by_length.map(|of_family| of_family.into_values().rev().collect()) }
     }
 
     /// The route that a packet to `address` takes.
     #[must_use]
     pub fn route_to(&self, address: IpAddr) -> Option<&'a Route> {
-        let of_family = self.lengths[family(address)].iter();
-        of_family.into_iter().find_map(|length| self.best.get(&prefix(address, *length)).copied())
+        let (levels, bits) = (&self.levels[family(address)], bits(address));
+        levels.iter().find_map(|level| level.best.get(&(bits & level.mask)).copied())
     }
 
     /// The route to `address`, if it leaves straight onto a link where `address` must be a neighbour.
@@ -49,15 +53,21 @@ impl<'a> Lookup<'a> {
     }
 }
 
+impl Level<'_> {
+    fn new(length: u8) -> Self {
+        let mask = u128::MAX.checked_shl(u128::BITS - u32::from(length)).unwrap_or(0);
+        Self { mask, best: BTreeMap::new() }
+    }
+}
+
 fn family(address: IpAddr) -> usize {
     usize::from(address.is_ipv6())
 }
 
-/// The prefix of that length which holds `address`.
-fn prefix(address: IpAddr, length: u8) -> IpNet {
-    let host_bits_cut = |net: IpNet| net.trunc();
+/// The bits of an address, from the left, so that one mask serves both families.
+fn bits(address: IpAddr) -> u128 {
     match address {
-        IpAddr::V4(v4) => host_bits_cut(Ipv4Net::new_assert(v4, length.min(32)).into()),
-        IpAddr::V6(v6) => host_bits_cut(Ipv6Net::new_assert(v6, length.min(128)).into()),
+        IpAddr::V4(v4) => u128::from(v4.to_bits()) << 96,
+        IpAddr::V6(v6) => v6.to_bits(),
     }
 }

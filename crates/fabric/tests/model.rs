@@ -1,6 +1,8 @@
 //! Any host, any mess: the plan applied to a model of the kernel leaves nothing to do, and touches nothing
 //! that is not ours.
 
+#![allow(clippy::expect_used, clippy::unwrap_used, clippy::panic, reason = "a test may panic")]
+
 use std::collections::BTreeMap;
 
 use byway_fabric::cluster::{Cluster, Host, HostName};

@@ -1,6 +1,8 @@
 //! The planner's stories: each file in `tests/plan/` is a scene, a line `---`, and the plan as it is printed.
 //! A new story is a new file; `BYWAY_BLESS=1` writes what the planner says into all of them, to be read.
 
+#![allow(clippy::expect_used, clippy::unwrap_used, clippy::panic, reason = "a test may panic")]
+
 mod scene;
 
 use std::fmt::Write as _;

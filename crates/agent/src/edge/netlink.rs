@@ -413,3 +413,6 @@ impl AsRawFd for Netlink {
         self.socket.as_raw_fd()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -9,24 +9,32 @@ use byway_fabric::observed::PROTOCOL;
 const FOLDER: &str = "/etc/iproute2/rt_protos.d";
 const FILE: &str = "byway.conf";
 
-/// Writes the name down; returns what did not exist before, outermost first, for [`remove`].
+/// What [`install`] is going to make, outermost first, for [`remove`]. It is remembered first: an agent that is
+/// killed in between must not leave what nobody knows to be ours.
+#[must_use]
+pub fn missing() -> Vec<PathBuf> {
+    let (folder, file) = (Path::new(FOLDER), Path::new(FOLDER).join(FILE));
+    if std::fs::read_to_string(&file).is_ok_and(|present| present == text()) {
+        return Vec::new();
+    }
+    let mut missing: Vec<PathBuf> =
+        folder.ancestors().take_while(|path| !path.exists()).map(Path::to_owned).collect();
+    missing.reverse();
+    missing.push(file);
+    missing
+}
+
+/// Writes the name down.
 ///
 /// # Errors
 /// When it cannot be written; routes work all the same.
-pub fn install() -> io::Result<Vec<PathBuf>> {
-    let folder = Path::new(FOLDER);
-    let file = folder.join(FILE);
-    let text = format!("# put by byway, removed by `byway down`\n{PROTOCOL}\tbyway\n");
-    if std::fs::read_to_string(&file).is_ok_and(|present| present == text) {
-        return Ok(Vec::new());
-    }
-    let mut made: Vec<PathBuf> =
-        folder.ancestors().take_while(|path| !path.exists()).map(Path::to_owned).collect();
-    made.reverse();
-    std::fs::create_dir_all(folder)?;
-    std::fs::write(&file, text)?;
-    made.push(file);
-    Ok(made)
+pub fn install() -> io::Result<()> {
+    std::fs::create_dir_all(FOLDER)?;
+    std::fs::write(Path::new(FOLDER).join(FILE), text())
+}
+
+fn text() -> String {
+    format!("# put by byway, removed by `byway down`\n{PROTOCOL}\tbyway\n")
 }
 
 /// Removes what [`install`] made; a folder only if nothing else is in it by now.

@@ -67,7 +67,8 @@ pub fn run(lab: &Lab, node: &str, script: &str) -> String {
 
 /// Puts a text into a file of a node, as an editor does: in place.
 pub fn write(lab: &Lab, node: &str, path: &str, text: &str) {
-    let mut tee = lab.command(node, "tee").arg(path).stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
+    let mut tee =
+        lab.command(node, "tee").arg(path).stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
     tee.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
     assert!(tee.wait().unwrap().success(), "{node}: write {path}");
 }
@@ -185,7 +186,8 @@ impl<'a> Ear<'a> {
 
     /// Waits for the kernel to speak; returns how many datagrams it has said.
     fn await_notice(&self, most: Duration) -> usize {
-        let mut polled = [&self.rtnetlink, &self.nftables].map(|fd| PollFd::new(fd.as_fd(), PollFlags::POLLIN));
+        let mut polled =
+            [&self.rtnetlink, &self.nftables].map(|fd| PollFd::new(fd.as_fd(), PollFlags::POLLIN));
         poll(&mut polled, PollTimeout::try_from(most).unwrap()).unwrap();
         [&self.rtnetlink, &self.nftables].into_iter().map(|socket| self.drain(socket)).sum()
     }
@@ -194,11 +196,6 @@ impl<'a> Ear<'a> {
         let take = || recv(socket.as_raw_fd(), &mut self.buffer.borrow_mut(), MsgFlags::MSG_DONTWAIT);
         std::iter::repeat_with(take).take_while(|taken| *taken != Err(nix::errno::Errno::EAGAIN)).count()
     }
-}
-
-/// Waits until both hosts of the seed have nothing to do.
-pub fn at_rest(lab: &Lab, hosts: &[&str]) {
-    hosts.iter().for_each(|host| Ear::open(lab, host).until_at_rest());
 }
 
 /// One ping, answered in time or not: what it said.
@@ -210,12 +207,9 @@ pub fn ping(lab: &Lab, from: &str, to: &str) -> Result<String, String> {
 
 /// The containers of the seed reach each other at the first try, both ways, with both families.
 pub fn assert_reaching(lab: &Lab) {
-    for (from, to) in [
-        ("c41", "172.42.0.2"),
-        ("c41", "fd00:172:42::2"),
-        ("c42", "172.41.0.2"),
-        ("c42", "fd00:172:41::2"),
-    ] {
+    for (from, to) in
+        [("c41", "172.42.0.2"), ("c41", "fd00:172:42::2"), ("c42", "172.41.0.2"), ("c42", "fd00:172:41::2")]
+    {
         let said = ping(lab, from, to).unwrap_or_else(|said| panic!("{from} reaches {to}: {said}"));
         assert!(said.contains("ttl=62"), "{from} to {to}: {said}");
     }
@@ -237,7 +231,8 @@ pub fn source_seen(lab: &Lab, from: &str, there: &str, at: &str) -> IpAddr {
     let listener = lab.inside(there, || std::net::TcpListener::bind((to, 0))).unwrap().unwrap();
     let to = listener.local_addr().unwrap();
     let connect = || std::net::TcpStream::connect_timeout(&to, PATIENCE);
-    let _stream = lab.inside(from, connect).unwrap().unwrap_or_else(|error| panic!("{from} to {to}: {error}"));
+    let _stream =
+        lab.inside(from, connect).unwrap().unwrap_or_else(|error| panic!("{from} to {to}: {error}"));
     listener.accept().unwrap().1.ip()
 }
 

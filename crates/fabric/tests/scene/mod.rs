@@ -12,6 +12,8 @@
 //!
 //! A link that is up has its connected routes; sysctls that are not written are 0 for links and the host.
 
+#![allow(clippy::expect_used, clippy::unwrap_used, clippy::panic, reason = "a test may panic")]
+
 use std::net::IpAddr;
 
 use byway_fabric::cluster::{Cluster, Host, HostName};
@@ -124,7 +126,7 @@ impl Scene {
                 "via" => route.via = address(),
                 "src" => route.src = address(),
                 "dev" => {
-                    route.dev = self.observed.links.iter().find(|(_, l)| l.name == pair[1]).map(|(i, _)| *i)
+                    route.dev = self.observed.links.iter().find(|(_, l)| l.name == pair[1]).map(|(i, _)| *i);
                 }
                 "metric" => route.metric = pair[1].parse().unwrap(),
                 "proto" if pair[1] == "byway" => (route.protocol, route.metric) = (PROTOCOL, METRIC),

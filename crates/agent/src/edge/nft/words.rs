@@ -74,15 +74,28 @@ fn rule_text(expressions: &Value) -> String {
         .join(" ")
 }
 
-/// A statement that we could have written.
+/// A statement that we could have written. One with an option more, a flag or a port, is another statement.
 fn statement(value: &Value) -> Option<String> {
-    let (name, body) = value.as_object()?.iter().next()?;
-    match name.as_str() {
+    let (name, body) = only(value)?;
+    match name {
         "match" => matching(body),
-        "counter" | "accept" | "drop" | "masquerade" => Some(name.clone()),
-        "snat" => Some(format!("snat {} to {}", body["family"].as_str()?, operand(&body["addr"])?)),
+        "counter" if !body.is_string() => Some(name.to_owned()),
+        "accept" | "drop" | "masquerade" if body.is_null() => Some(name.to_owned()),
+        "snat" if has(body, 2) => {
+            Some(format!("snat {} to {}", body["family"].as_str()?, operand(&body["addr"])?))
+        }
         _ => None,
     }
+}
+
+/// The name and the body of an object with one key.
+fn only(value: &Value) -> Option<(&str, &Value)> {
+    let object = value.as_object().filter(|object| object.len() == 1)?;
+    object.iter().next().map(|(name, body)| (name.as_str(), body))
+}
+
+fn has(body: &Value, keys: usize) -> bool {
+    body.as_object().is_some_and(|body| body.len() == keys)
 }
 
 fn matching(body: &Value) -> Option<String> {
@@ -100,15 +113,20 @@ fn operand(value: &Value) -> Option<String> {
         return Some(word.to_owned());
     }
     if let Some(words) = value.as_array().or_else(|| value["set"].as_array()) {
-        let mut words: Vec<&str> = words.iter().filter_map(Value::as_str).collect();
+        let mut words: Vec<&str> = words.iter().map(Value::as_str).collect::<Option<_>>()?;
         words.sort_unstable();
         return Some(words.join(","));
     }
-    let (name, body) = value.as_object()?.iter().next()?;
-    match name.as_str() {
-        "meta" => body["key"].as_str().map(str::to_owned),
-        "ct" => Some(format!("ct {}", body["key"].as_str()?)),
-        "payload" => Some(format!("{} {}", body["protocol"].as_str()?, body["field"].as_str()?)),
+    let (name, body) = only(value)?;
+    match name {
+        "meta" if has(body, 1) => body["key"].as_str().map(str::to_owned),
+        "ct" if has(body, 1) => Some(format!("ct {}", body["key"].as_str()?)),
+        "payload" if has(body, 2) => {
+            Some(format!("{} {}", body["protocol"].as_str()?, body["field"].as_str()?))
+        }
         _ => None,
     }
 }
+
+#[cfg(test)]
+mod tests;

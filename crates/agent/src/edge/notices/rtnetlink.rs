@@ -98,3 +98,94 @@ fn describe_process(port: u32) -> String {
         Err(_) => format!("pid {port}, which has ended"),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const RTM_NEWLINK: u16 = 16;
+    const RTM_NEWADDR: u16 = 20;
+    const RTM_NEWNETCONF: u16 = 80;
+    /// A port that no process has: above the largest process id.
+    const NOBODY: u32 = 1 << 30;
+
+    fn message(kind: u16, port: u32, body: &[u8]) -> Vec<u8> {
+        let length = u32::try_from(16 + body.len()).unwrap();
+        let mut message = length.to_ne_bytes().to_vec();
+        message.extend([kind.to_ne_bytes(), [0; 2]].concat());
+        message.extend([[0; 4], port.to_ne_bytes()].concat());
+        message.extend(body);
+        message
+    }
+
+    /// 172.42.0.0/16 via 192.168.199.42 in a table, by a protocol.
+    fn route(kind: u16, port: u32, table: u8, protocol: u8) -> Vec<u8> {
+        let mut body = vec![2, 16, 0, 0, table, protocol, 0, 1, 0, 0, 0, 0];
+        body.extend([8, 0, 15, 0, table, 0, 0, 0]);
+        body.extend([8, 0, 1, 0, 172, 42, 0, 0]);
+        body.extend([8, 0, 5, 0, 192, 168, 199, 42]);
+        message(kind, port, &body)
+    }
+
+    fn check(datagram: &[u8], expected: &str) {
+        let heard = Routes.read(datagram).into_iter().map(|notice| match notice {
+            Notice::OurRoute(touch) => format!("{} by {}", touch.what, touch.who),
+            other => format!("{other:?}"),
+        });
+        assert_eq!(heard.collect::<Vec<_>>().join(", "), expected);
+    }
+
+    #[test]
+    fn a_touch_of_our_route_is_told_with_who_did_it() {
+        check(&route(RTM_DELROUTE, 0, 254, PROTOCOL), "deleted the route to 172.42.0.0/16 by the kernel");
+        check(
+            &route(RTM_NEWROUTE, NOBODY, 254, PROTOCOL),
+            "put a route to 172.42.0.0/16 in our name by a process with netlink port 1073741824",
+        );
+        let me = std::process::id();
+        let name = std::fs::read_to_string("/proc/self/comm").unwrap();
+        check(
+            &route(RTM_DELROUTE, me, 254, PROTOCOL),
+            &format!("deleted the route to 172.42.0.0/16 by {} (pid {me})", name.trim()),
+        );
+    }
+
+    #[test]
+    fn foreign_routes_are_a_reason_to_look_and_those_of_other_tables_are_not() {
+        check(&route(RTM_NEWROUTE, 5, 254, 4), "Kernel");
+        check(&route(RTM_NEWROUTE, 5, 255, 2), "");
+        check(&route(RTM_DELROUTE, 5, 100, 4), "");
+    }
+
+    #[test]
+    fn links_addresses_and_settings_are_a_reason_to_look_once() {
+        let all = [RTM_NEWLINK, RTM_NEWADDR, RTM_NEWNETCONF].map(|kind| message(kind, 0, &[0; 16]));
+        check(&all.concat(), "Kernel");
+        check(
+            &[all.concat(), route(RTM_DELROUTE, 0, 254, PROTOCOL), all.concat()].concat(),
+            "Kernel, deleted the route to 172.42.0.0/16 by the kernel, Kernel",
+        );
+    }
+
+    #[test]
+    fn a_route_message_that_makes_no_sense_is_a_reason_to_look() {
+        check(&message(RTM_NEWROUTE, 0, &[2, 16]), "Kernel");
+        let of_99_bits = message(RTM_NEWROUTE, 0, &[2, 99, 0, 0, 254, PROTOCOL, 0, 1, 0, 0, 0, 0]);
+        check(&of_99_bits, "put a route to a prefix in our name by the kernel");
+    }
+
+    #[test]
+    fn cut_and_lying_datagrams_never_make_a_panic() {
+        let whole = [route(RTM_NEWROUTE, 0, 254, PROTOCOL), route(RTM_DELROUTE, 5, 254, 4)].concat();
+        for length in 0..whole.len() {
+            Routes.read(&whole[..length]);
+        }
+        for at in 0..whole.len() {
+            for lie in [0, 1, 3, 15, 16, 40, 255] {
+                let mut bent = whole.clone();
+                bent[at] = lie;
+                Routes.read(&bent);
+            }
+        }
+    }
+}

@@ -1,0 +1,360 @@
+//! Every kind of step on the real kernel, each test in a network namespace of its own that ends with its thread.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a kernel that refuses here is a failed test")]
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+use std::process::Command;
+
+use byway_agent::error::{AgentError, chain};
+use byway_agent::world::World;
+use byway_fabric::observed::{METRIC, Observed, PROTOCOL, Route, RouteKind};
+use byway_fabric::plan::{Memory, Plan, Step, take_down};
+use byway_fabric::sysctl::{Setting, Sysctl};
+use byway_fabric::table::{Element, Members, Table, table};
+
+/// A host with a bridge and an uplink, and neighbours that are not there. Its links have no addresses of their
+/// own: the kernel would give them some time later.
+const HOST: &str = "
+    ip link set lo up
+    ip link add docker0 type bridge
+    ip link set docker0 addrgenmode none
+    ip address add 172.41.0.1/16 dev docker0
+    ip address add fd00:172:41::1/64 dev docker0 nodad
+    ip link set docker0 up
+    ip link add eth0 type veth peer name far
+    ip link set eth0 addrgenmode none
+    ip link set far addrgenmode none
+    ip address add 192.168.199.41/24 dev eth0
+    ip address add fd00:199::41/64 dev eth0 nodad
+    ip link set far up
+    ip link set eth0 up
+    echo 0 > /proc/sys/net/ipv4/ip_forward";
+
+/// A namespace with that host in it.
+struct Scene {
+    world: World,
+    runtime: tokio::runtime::Runtime,
+}
+
+impl Scene {
+    fn look(&mut self) -> Observed {
+        self.world.doubt_table();
+        self.runtime.block_on(self.world.look()).unwrap()
+    }
+
+    fn try_apply(&mut self, steps: Vec<Step>) -> Result<(), AgentError> {
+        self.runtime.block_on(self.world.apply(&Plan { steps, problems: Vec::new() }))
+    }
+
+    fn apply(&mut self, steps: Vec<Step>) {
+        self.try_apply(steps).unwrap_or_else(|error| panic!("{}", chain(&error)));
+    }
+
+    /// A route of ours to a peer.
+    fn route(&mut self, to: &str, via: &str, src: Option<&str>) -> Route {
+        let links = self.look().links;
+        let (dev, _) = links.into_iter().find(|(_, link)| link.name == "eth0").unwrap();
+        Route {
+            to: to.parse().unwrap(),
+            kind: RouteKind::Unicast,
+            via: Some(via.parse().unwrap()),
+            dev: Some(dev),
+            src: src.map(|src| src.parse::<IpAddr>().unwrap()),
+            metric: METRIC,
+            protocol: PROTOCOL,
+        }
+    }
+}
+
+/// Runs a test on a thread with a network namespace of its own; the machine is the same before and after.
+fn in_a_namespace(test: impl FnOnce(&mut Scene) + Send) {
+    const MACHINE: &str =
+        "ip -o link; ip route; ip -6 route; cat /proc/sys/net/ipv4/conf/*/forwarding; nft list tables";
+    let before = sh(MACHINE);
+    std::thread::scope(|scope| {
+        let thread = scope.spawn(|| {
+            let own = nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNET);
+            own.expect("a network namespace of its own needs CAP_SYS_ADMIN; run the tests as root");
+            assert_eq!(sh("ip route; ip -6 route; nft list ruleset"), "", "it is a fresh one");
+            sh(HOST);
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            test(&mut Scene { world: World::open().unwrap(), runtime });
+        });
+        thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+    });
+    assert_eq!(sh(MACHINE), before, "the machine is as it was");
+}
+
+/// Our routes as `ip` shows them.
+fn ours() -> String {
+    let routes = sh("ip route show proto 172; ip -6 route show proto 172");
+    routes.replace(" pref medium", "").replace(" \n", "\n")
+}
+
+/// What a script says in the network namespace of this thread.
+fn sh(script: &str) -> String {
+    let out = Command::new("sh").args(["-ec", script]).output().unwrap();
+    assert!(out.status.success(), "{script}: {}", String::from_utf8_lossy(&out.stderr));
+    String::from_utf8(out.stdout).unwrap()
+}
+
+fn put(route: &Route, text: &str) -> Step {
+    Step::PutRoute { route: route.clone(), text: text.to_owned(), because: "of the test".to_owned() }
+}
+
+fn del(route: &Route) -> Step {
+    Step::DelRoute { route: route.clone(), text: route.to.to_string(), because: "of the test".to_owned() }
+}
+
+fn members(local: &[&str], peers: &[&str]) -> Members {
+    let nets = |nets: &[&str]| nets.iter().map(|net| net.parse().unwrap()).collect();
+    Members {
+        uplinks: ["eth0".to_owned()].into(),
+        inside: ["docker0".to_owned()].into(),
+        local: nets(local),
+        peers: nets(peers),
+    }
+}
+
+fn seed_table() -> Table {
+    table(&members(&["172.41.0.0/16", "fd00:172:41::/64"], &["172.42.0.0/16", "fd00:172:42::/64"]))
+}
+
+fn put_table(table: &Table) -> Step {
+    Step::PutTable { table: table.clone(), because: "of the test".to_owned() }
+}
+
+fn elements(prefixes: &[&str]) -> BTreeSet<Element> {
+    prefixes.iter().map(|prefix| Element::Prefix(prefix.parse().unwrap())).collect()
+}
+
+#[test]
+fn a_table_that_was_put_is_read_back_as_it_was_meant() {
+    in_a_namespace(|scene| {
+        assert_eq!(scene.look().table, None);
+        for wanted in [seed_table(), table(&Members::default()), seed_table()] {
+            scene.apply(vec![put_table(&wanted)]);
+            assert_eq!(scene.look().table, Some(wanted));
+        }
+        scene.apply(vec![Step::DelTable { because: "of the test".to_owned() }]);
+        assert_eq!((scene.look().table, sh("nft list ruleset").as_str()), (None, ""));
+    });
+}
+
+#[test]
+fn a_table_takes_the_place_of_whatever_had_its_name_and_of_nothing_else() {
+    in_a_namespace(|scene| {
+        sh("nft add table inet byway
+            nft add map inet byway mine '{ type ipv4_addr : verdict; }'
+            nft add chain inet byway forward '{ type filter hook forward priority -5; policy drop; }'
+            nft add table inet other; nft add table ip byway");
+        scene.apply(vec![put_table(&seed_table())]);
+        assert_eq!(scene.look().table, Some(seed_table()));
+        let tables = sh("nft list tables");
+        assert!(tables.contains("table inet other") && tables.contains("table ip byway"), "{tables}");
+    });
+}
+
+#[test]
+fn members_come_and_go_without_touching_the_rules() {
+    in_a_namespace(|scene| {
+        scene.apply(vec![put_table(&seed_table())]);
+        let handles = || sh("nft -a list chain inet byway forward | grep -o 'handle .*'");
+        let before = handles();
+        let because = || "of the test".to_owned();
+        scene.apply(vec![
+            Step::PutElements {
+                set: "peers4".to_owned(),
+                elements: elements(&["172.43.0.0/16", "10.0.0.7/32"]),
+                because: because(),
+            },
+            Step::PutElements {
+                set: "peers6".to_owned(),
+                elements: elements(&["fd00:172:43::/64"]),
+                because: because(),
+            },
+        ]);
+        let peers = ["172.42.0.0/16", "fd00:172:42::/64", "172.43.0.0/16", "10.0.0.7/32", "fd00:172:43::/64"];
+        let local = ["172.41.0.0/16", "fd00:172:41::/64"];
+        assert_eq!(scene.look().table, Some(table(&members(&local, &peers))));
+        scene.apply(vec![
+            Step::DelElements {
+                set: "peers4".to_owned(),
+                elements: elements(&["172.42.0.0/16"]),
+                because: because(),
+            },
+            Step::DelElements {
+                set: "uplinks".to_owned(),
+                elements: [Element::Text("eth0".to_owned())].into(),
+                because: because(),
+            },
+        ]);
+        let without = Members { uplinks: [].into(), ..members(&local, &peers[1..]) };
+        assert_eq!(scene.look().table, Some(table(&without)));
+        assert_eq!(handles(), before, "no rule was put anew");
+    });
+}
+
+#[test]
+fn members_that_the_kernel_refuses_are_an_error_and_change_nothing() {
+    in_a_namespace(|scene| {
+        scene.apply(vec![put_table(&seed_table())]);
+        let overlap = Step::PutElements {
+            set: "peers4".to_owned(),
+            elements: elements(&["172.42.7.0/24"]),
+            because: "of the test".to_owned(),
+        };
+        let error = chain(&scene.try_apply(vec![overlap]).unwrap_err());
+        assert!(error.starts_with("nftables: nft refused to put 172.42.7.0/24 into set peers4: "), "{error}");
+        assert_eq!(scene.look().table, Some(seed_table()));
+    });
+}
+
+#[test]
+fn a_setting_is_put_and_read_back() {
+    in_a_namespace(|scene| {
+        let sysctl = Sysctl::v4("eth0", Setting::Forwarding);
+        assert_eq!(scene.look().sysctls[&sysctl], "0");
+        let step = |sysctl: &Sysctl, to: &str| Step::PutSysctl {
+            sysctl: sysctl.clone(),
+            from: "0".to_owned(),
+            to: to.to_owned(),
+            because: "of the test".to_owned(),
+        };
+        scene.apply(vec![step(&sysctl, "1")]);
+        assert_eq!(scene.look().sysctls[&sysctl], "1");
+        let docker0 = Sysctl::v4("docker0", Setting::Forwarding);
+        assert_eq!(scene.look().sysctls[&docker0], "0", "of one interface only");
+        let nowhere = Sysctl::v4("nowhere", Setting::Forwarding);
+        let error = chain(&scene.try_apply(vec![step(&nowhere, "1"), step(&docker0, "1")]).unwrap_err());
+        assert!(error.contains("put net.ipv4.conf.nowhere.forwarding = 1: "), "{error}");
+        assert_eq!(
+            scene.look().sysctls[&docker0],
+            "1",
+            "one that fails does not keep the next from being put"
+        );
+    });
+}
+
+#[test]
+fn a_setting_of_an_interface_with_a_dot_is_found() {
+    in_a_namespace(|scene| {
+        sh("ip link set far name far.7");
+        let sysctl = Sysctl::v4("far.7", Setting::Forwarding);
+        assert_eq!(scene.look().sysctls.get(&sysctl).map(String::as_str), Some("0"));
+    });
+}
+
+#[test]
+fn routes_of_both_families_are_put_replaced_and_deleted() {
+    in_a_namespace(|scene| {
+        for (to, via, other, src) in [
+            ("172.42.0.0/16", "192.168.199.42", "192.168.199.43", "172.41.0.1"),
+            ("fd00:172:42::/64", "fd00:199::42", "fd00:199::43", "fd00:172:41::1"),
+        ] {
+            let route = scene.route(to, via, Some(src));
+            scene.apply(vec![put(&route, "")]);
+            assert_eq!(ours(), format!("{to} via {via} dev eth0 src {src} metric 172\n"));
+            assert!(scene.look().routes.contains(&route));
+            let moved = scene.route(to, other, None);
+            scene.apply(vec![put(&moved, "")]);
+            assert_eq!(ours(), format!("{to} via {other} dev eth0 metric 172\n"), "replaced, not added");
+            assert!(scene.look().routes.contains(&moved));
+            scene.apply(vec![put(&moved, ""), del(&moved)]);
+            assert_eq!(ours(), "");
+            scene.apply(vec![del(&moved)]);
+        }
+    });
+}
+
+#[test]
+fn a_route_that_the_kernel_refuses_is_named_and_the_others_are_put() {
+    in_a_namespace(|scene| {
+        let good = scene.route("172.42.0.0/16", "192.168.199.42", None);
+        for (to, via) in [("172.43.0.0/16", "10.9.9.9"), ("fd00:172:43::/64", "fd09::9")] {
+            let bad = scene.route(to, via, None);
+            let steps = vec![put(&bad, &format!("{to} via {via} dev eth0")), put(&good, "")];
+            let error = scene.try_apply(steps).unwrap_err();
+            assert!(matches!(error, AgentError::Refused { others: 0, .. }), "{error:?}");
+            let told = chain(&error);
+            assert!(
+                told.starts_with(&format!("the kernel refused to put route {to} via {via} dev eth0: ")),
+                "{told}"
+            );
+            assert_eq!(ours(), "172.42.0.0/16 via 192.168.199.42 dev eth0 metric 172\n");
+        }
+        let source = scene.route("172.43.0.0/16", "192.168.199.42", Some("172.99.0.1"));
+        assert!(scene.try_apply(vec![put(&source, "")]).is_err(), "a source address that is not ours");
+    });
+}
+
+#[test]
+fn a_thousand_refused_routes_are_counted_and_none_is_lost() {
+    in_a_namespace(|scene| {
+        let nowhere = scene.route("fd00::/64", "fd09::9", None);
+        let bad = (0..1200).map(|nth| {
+            let to = format!("fd00:{nth:x}::/64").parse().unwrap();
+            put(&Route { to, ..nowhere.clone() }, &to.to_string())
+        });
+        let good = scene.route("172.42.0.0/16", "192.168.199.42", None);
+        let error = scene.try_apply(bad.chain([put(&good, "")]).collect()).unwrap_err();
+        let AgentError::Refused { what, others, .. } = &error else { panic!("{error:?}") };
+        assert_eq!((what.as_str(), *others), ("put route fd00::/64", 1199));
+        assert_eq!(ours(), "172.42.0.0/16 via 192.168.199.42 dev eth0 metric 172\n");
+    });
+}
+
+#[test]
+fn only_our_own_route_is_deleted_though_a_foreign_one_has_its_prefix_and_metric() {
+    in_a_namespace(|scene| {
+        for (family, to, via) in
+            [("-4", "172.42.0.0/16", "192.168.199.42"), ("-6", "fd00:172:42::/64", "fd00:199::42")]
+        {
+            sh(&format!("ip {family} route add {to} via {via} metric 172 proto static"));
+            let ours = scene.route(to, via, None);
+            scene.apply(vec![del(&ours)]);
+            let left = sh(&format!("ip {family} route show {to}"));
+            assert!(left.contains("proto static"), "it is left alone: {left}");
+        }
+    });
+}
+
+#[test]
+fn a_route_in_our_name_that_drops_packets_is_seen_and_deleted() {
+    in_a_namespace(|scene| {
+        sh("ip route add blackhole 172.42.0.0/16 proto 172 metric 172
+            ip -6 route add unreachable fd00:172:42::/64 proto 172 metric 172
+            ip route add 172.43.0.0/16 via 192.168.199.42 proto 172 metric 7");
+        let routes = scene.look().routes;
+        let named: Vec<&Route> = routes.iter().filter(|route| route.is_ours()).collect();
+        let kinds: Vec<RouteKind> = named.iter().map(|route| route.kind).collect();
+        assert_eq!(kinds, [RouteKind::Blackhole, RouteKind::Unicast, RouteKind::Unreachable]);
+        scene.apply(named.into_iter().map(del).collect());
+        assert_eq!(ours(), "");
+    });
+}
+
+#[test]
+fn the_way_back_takes_everything_out_and_leaves_what_was_there() {
+    in_a_namespace(|scene| {
+        sh("ip route add 10.0.0.0/8 via 192.168.199.1 proto static");
+        let before = scene.look();
+        let route = scene.route("fd00:172:42::/64", "fd00:199::42", Some("fd00:172:41::1"));
+        let setting = Step::PutSysctl {
+            sysctl: Sysctl::v4("eth0", Setting::Forwarding),
+            from: "0".to_owned(),
+            to: "1".to_owned(),
+            because: "of the test".to_owned(),
+        };
+        let steps = vec![put_table(&seed_table()), setting, put(&route, "")];
+        let mut memory = Memory::default();
+        assert_eq!(steps.iter().filter(|step| memory.note(step, &before)).count(), 1, "only settings");
+        scene.apply(steps);
+        assert_ne!(scene.look(), before);
+        let back = take_down(&memory, &scene.look());
+        scene.apply(back.steps);
+        assert_eq!(scene.look(), before);
+        assert!(take_down(&memory, &scene.look()).is_empty(), "done means: nothing is left to do");
+    });
+}
