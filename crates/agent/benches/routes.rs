@@ -102,6 +102,11 @@ fn peer(nth: u32) -> [IpAddr; 2] {
     ]
 }
 
+/// A peer's subnets lie side by side.
+fn peer_of(nth_route: u32) -> u32 {
+    nth_route / (ROUTES_EACH / PEERS)
+}
+
 /// `10.x.y.0/24` and `fd00:2:n::/64`, as the planner has them.
 fn routes(dev: u32) -> Vec<Route> {
     let to = |nth: u32| -> [IpNet; 2] {
@@ -116,7 +121,7 @@ fn routes(dev: u32) -> Vec<Route> {
         (0..ROUTES_EACH).map(move |nth| Route {
             to: to(nth)[family],
             kind: RouteKind::Unicast,
-            via: Some(peer(nth % PEERS)[family]),
+            via: Some(peer(peer_of(nth))[family]),
             dev: Some(dev),
             src: Some(src[family]),
             metric: METRIC,
@@ -194,7 +199,7 @@ fn by_object(nth: usize, route: &Route) -> RouteMessage {
     message.attributes = vec![
         RouteAttribute::Destination(RouteAddress::from(route.to.addr())),
         RouteAttribute::Priority(METRIC),
-        RouteAttribute::NhId(1 + (nth / ROUTES_EACH) * PEERS + (nth % ROUTES_EACH) % PEERS),
+        RouteAttribute::NhId(1 + (nth / ROUTES_EACH) * PEERS + peer_of(nth % ROUTES_EACH)),
     ];
     message.attributes.extend(route.src.map(|src| RouteAttribute::PrefSource(RouteAddress::from(src))));
     message

@@ -41,10 +41,6 @@ impl Samples {
         others.0.into_iter().for_each(|sample| self.add(sample));
     }
 
-    pub(crate) fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
     pub(crate) fn median(&self) -> f64 {
         self.at_percent(50)
     }
@@ -124,7 +120,7 @@ impl Sheet {
     }
 
     fn limit_of(&mut self, what: &str, samples: &Samples, value: f64, limit: f64, of: &str) {
-        let measured = format!("{}, worst {}", self.measured(samples), self.unit.text(samples.max()));
+        let measured = format!("{} worst {}", self.measured(samples), self.unit.text(samples.max()));
         let ratio = value / limit;
         let beside = format!("limit {}{of}", self.unit.text(limit));
         self.row(
@@ -163,6 +159,9 @@ impl Sheet {
 
     fn measured(&self, samples: &Samples) -> String {
         let text = |percent| self.unit.text(samples.at_percent(percent));
+        if samples.0.len() == 1 {
+            return text(50);
+        }
         format!("{} ({} … {})", text(50), text(25), text(75))
     }
 

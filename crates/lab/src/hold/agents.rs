@@ -107,7 +107,8 @@ fn spawn(program: &[String]) -> Result<(Pid, File)> {
     let mut command = Command::new(program);
     command.args(arguments).env_clear().env("PATH", PATH).env("NOTIFY_SOCKET", NOTIFY_SOCKET);
     if let Some(wanted) = std::env::var_os("RUST_BACKTRACE") {
-        command.env("RUST_BACKTRACE", wanted);
+        // For panics; an error tells its own story, and its trace would push that out of the last words.
+        command.env("RUST_BACKTRACE", wanted).env("RUST_LIB_BACKTRACE", "0");
     }
     command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log.try_clone()?);
     // SAFETY: runs between fork and exec and makes one system call only.
