@@ -59,7 +59,7 @@ fn be_ready() -> Result<ExitCode> {
     let own = std::fs::read_to_string("/etc/byway/byway.toml").context("read byway.toml")?;
     std::fs::create_dir_all("/var/lib/byway").context("make /var/lib/byway")?;
     std::fs::write("/var/lib/byway/state", "kept").context("write to /var/lib/byway")?;
-    std::fs::write("/etc/iproute2/rt_protos.d/byway.conf", "").context("write to /etc/iproute2")?;
+    std::fs::write("/etc/iproute2/rt_protos.d/stand-in.conf", "").context("write to /etc/iproute2")?;
     let path = std::env::var("NOTIFY_SOCKET").context("NOTIFY_SOCKET")?;
     let said =
         format!("STATUS={} knows {} hosts\nREADY=1\n", own.trim(), inventory.matches("[[host]]").count());
