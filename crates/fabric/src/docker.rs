@@ -64,6 +64,38 @@ pub struct Network {
     pub opted_in: bool,
 }
 
+/// What is seen of Docker on a host.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Seen {
+    /// The engine.
+    pub engine: Engine,
+    /// Its networks.
+    pub networks: Vec<Network>,
+    /// The shared chains that exist, in the engine's own iptables.
+    pub chains: Vec<SeenChain>,
+}
+
+/// A chain that others write too.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SeenChain {
+    /// Of ip6tables.
+    pub ipv6: bool,
+    /// Which.
+    pub place: rules::Place,
+    /// Its rules, as `iptables-save` prints them.
+    pub rules: Vec<String>,
+}
+
+impl Seen {
+    /// Whether an interface is the bridge of a network that must stay out of reach.
+    #[must_use]
+    pub fn keeps_out(&self, bridge: &str) -> bool {
+        self.networks
+            .iter()
+            .any(|network| network.bridge == bridge && (network.internal || !network.opted_in))
+    }
+}
+
 /// A text that is no version.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("`{0}` is not the version of an engine")]

@@ -4,6 +4,7 @@
 //! prefix that moves is never without a route. Only what carries our mark is changed or removed; a foreign
 //! route into the cluster freezes its prefix and becomes a conflict.
 
+mod chain;
 mod check;
 mod conflict;
 mod step;
@@ -51,11 +52,14 @@ pub fn plan(desired: &Desired, observed: &Observed) -> Plan {
     let (table_puts, table_dels) = table_steps(desired, observed.table.as_ref());
     let (puts, dels) = route_steps(desired, observed, &conflicts.frozen);
     let mut steps = table_puts;
+    let chains = chain::steps(desired, observed);
+    steps.extend(chains.steps);
     steps.extend(sysctl_steps(desired, observed));
     steps.extend(puts);
     steps.extend(dels);
     steps.extend(table_dels);
-    let problems = desired.problems.iter().cloned().chain(conflicts.problems).collect();
+    let problems =
+        desired.problems.iter().cloned().chain(chains.problems).chain(conflicts.problems).collect();
     Plan { steps, problems }
 }
 

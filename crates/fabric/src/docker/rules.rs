@@ -82,7 +82,8 @@ pub fn mend(place: Place, chain: &[String], wanted: bool) -> Mend {
     let is_ours = |rule: &&String| rule.contains(&format!("--comment {COMMENT} "));
     let others: Vec<&String> = chain.iter().filter(|rule| !is_ours(rule)).collect();
     let end = others.iter().position(|rule| place.ends_our_packets(rule)).unwrap_or(others.len());
-    let ours: Vec<usize> = chain.iter().enumerate().filter(|(_, rule)| is_ours(rule)).map(|(at, _)| at).collect();
+    let ours: Vec<usize> =
+        chain.iter().enumerate().filter(|(_, rule)| is_ours(rule)).map(|(at, _)| at).collect();
     let stands_right = match ours[..] {
         [at] => chain[at] == accept && at <= end,
         _ => false,
@@ -95,10 +96,7 @@ pub fn mend(place: Place, chain: &[String], wanted: bool) -> Mend {
         [at] if chain[at] == accept => "it stands behind a rule that ends its packets",
         _ => "another of ours stands there",
     };
-    Mend {
-        delete: chain.iter().filter(is_ours).cloned().collect(),
-        insert: wanted.then_some((end + 1, why)),
-    }
+    Mend { delete: chain.iter().filter(is_ours).cloned().collect(), insert: wanted.then_some((end + 1, why)) }
 }
 
 #[cfg(test)]
