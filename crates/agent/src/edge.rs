@@ -1,5 +1,6 @@
 //! Where the agent touches the world: one file per thing it touches.
 
+pub mod chains;
 pub mod docker;
 pub mod inventory_file;
 pub mod iptables;

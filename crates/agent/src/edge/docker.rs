@@ -5,15 +5,15 @@
 //! the version, and the rules that are really there.
 
 use std::collections::HashMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use bollard::models::{Network as Listed, SystemInfo};
 use bollard::query_parameters::EventsOptions;
 use bollard::{API_DEFAULT_VERSION, Docker};
 use byway_fabric::docker::{BadVersion, Network, Version};
+use futures_util::StreamExt as _;
 use tokio::sync::watch;
-use tokio_stream::StreamExt as _;
 
 /// How long one answer may take.
 const ANSWER_SECONDS_MAX: u64 = 20;
@@ -74,13 +74,30 @@ pub async fn hear(socket: PathBuf, tell: watch::Sender<Option<Engine>>) {
     }
 }
 
-async fn converse(socket: &std::path::Path, tell: &watch::Sender<Option<Engine>>) -> Result<(), DockerError> {
+/// Asks Docker once; none if it is not there.
+pub async fn ask_once(socket: &Path) -> Option<Engine> {
+    if !socket.exists() {
+        return None;
+    }
+    let engine = async { list(&connect(socket).await?).await };
+    engine
+        .await
+        .inspect_err(|error| tracing::debug!(error = crate::error::chain(error), "Docker is not there"))
+        .ok()
+}
+
+async fn connect(socket: &Path) -> Result<Docker, DockerError> {
     let ask = |what| move |cause| DockerError::Ask { what, cause };
     let path = socket.display().to_string();
-    let docker = Docker::connect_with_unix(&path, ANSWER_SECONDS_MAX, API_DEFAULT_VERSION).map_err(ask("a conversation"))?;
-    let docker = docker.negotiate_version().await.map_err(ask("its version"))?;
+    let docker = Docker::connect_with_unix(&path, ANSWER_SECONDS_MAX, API_DEFAULT_VERSION);
+    docker.map_err(ask("a conversation"))?.negotiate_version().await.map_err(ask("its version"))
+}
+
+async fn converse(socket: &Path, tell: &watch::Sender<Option<Engine>>) -> Result<(), DockerError> {
+    let docker = connect(socket).await?;
     // The events come before the list: what changes after the list is heard.
-    let filters = HashMap::from([("type".to_owned(), ["container", "network", "daemon"].map(str::to_owned).to_vec())]);
+    let filters =
+        HashMap::from([("type".to_owned(), ["container", "network", "daemon"].map(str::to_owned).to_vec())]);
     let options = EventsOptions { filters: Some(filters), ..EventsOptions::default() };
     let mut events = std::pin::pin!(docker.events(Some(options)));
     loop {
@@ -123,7 +140,8 @@ fn network(listed: &Listed) -> Option<Network> {
     let bridge = bridge.cloned().or_else(|| Some(format!("br-{}", listed.id.as_ref()?.get(..12)?)))?;
     let configs = listed.ipam.as_ref().and_then(|ipam| ipam.config.as_ref()).into_iter().flatten();
     let subnets = configs.filter_map(|config| config.subnet.as_ref()?.parse().ok()).collect();
-    let labelled = listed.labels.as_ref().and_then(|labels| labels.get(LABEL)).is_some_and(|value| value != "false");
+    let labelled =
+        listed.labels.as_ref().and_then(|labels| labels.get(LABEL)).is_some_and(|value| value != "false");
     let opted_in = OPTED_IN.contains(&name.as_str()) || labelled;
     Some(Network { name, bridge, subnets, internal: listed.internal.unwrap_or_default(), opted_in })
 }

@@ -35,9 +35,10 @@ pub async fn read(runs: &mut Runs, flavour: Flavour, ipv6: bool) -> Result<Chain
 fn rules_of(saved: &str, chain: &str) -> Option<Vec<String>> {
     let declared = format!(":{chain} ");
     let prefix = format!("-A {chain} ");
-    saved.lines().any(|line| line.starts_with(&declared)).then(|| {
-        saved.lines().filter_map(|line| line.strip_prefix(&prefix)).map(str::to_owned).collect()
-    })
+    saved
+        .lines()
+        .any(|line| line.starts_with(&declared))
+        .then(|| saved.lines().filter_map(|line| line.strip_prefix(&prefix)).map(str::to_owned).collect())
 }
 
 /// Deletes and inserts rules of one chain, in one transaction.
