@@ -39,6 +39,17 @@ pub enum Backend {
     Off,
 }
 
+impl fmt::Display for Backend {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Iptables(Flavour::Nft) => "iptables-nft",
+            Self::Iptables(Flavour::Legacy) => "iptables-legacy",
+            Self::Nftables => "nftables",
+            Self::Off => "no rules",
+        })
+    }
+}
+
 /// Which of the two iptables: they do not see each other's rules.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]

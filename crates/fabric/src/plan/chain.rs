@@ -49,7 +49,8 @@ fn step(chain: &SeenChain, accepts: &Accepts, wanted: bool, because: &str) -> Op
         return None;
     }
     let because = match mend.insert {
-        Some((_, why)) => format!("{because}; {why}"),
+        Some((_, "it is missing")) => because.to_owned(),
+        Some((_, why)) => why.to_owned(),
         None => "this engine does not ask for it".to_owned(),
     };
     Some(Step::MendChain {

@@ -63,7 +63,7 @@ pub fn take_down(memory: &Memory, observed: &Observed) -> Plan {
     if observed.table.is_some() {
         steps.push(Step::DelTable { because: because() });
     }
-    Plan { steps, problems }
+    Plan { path: super::path(observed), steps, problems }
 }
 
 /// The step that puts a setting back; none if it is back already or has gone with its interface; a problem if
