@@ -9,6 +9,7 @@ use crate::edge::netlink::NetlinkError;
 use crate::edge::nft::NftError;
 use crate::edge::only_one::LockError;
 use crate::edge::privileges::MissingCapability;
+use crate::edge::program::ProgramError;
 use crate::edge::sysctls::SysctlError;
 use crate::state::StateError;
 
@@ -65,6 +66,9 @@ pub enum AgentError {
     /// The table.
     #[error("nftables")]
     Nft(#[from] NftError),
+    /// The chains that Docker shares.
+    #[error("Docker's chains")]
+    Chains(#[from] ProgramError),
     /// Something to listen to.
     #[error("listen to {what}")]
     Listen {
@@ -92,7 +96,12 @@ impl AgentError {
                 Some("`byway status` asks it; one agent keeps a host".to_owned())
             }
             Self::NotAlone(LockError::Open { .. }) => Some("run it as root, or with sudo".to_owned()),
-            Self::Nft(NftError::Missing(_)) => Some("apt install nftables".to_owned()),
+            Self::Nft(NftError::Program(ProgramError::Missing { .. })) => {
+                Some("apt install nftables".to_owned())
+            }
+            Self::Chains(ProgramError::Missing { .. }) => {
+                Some("Docker writes its rules with iptables: apt install iptables".to_owned())
+            }
             _ => None,
         }
     }

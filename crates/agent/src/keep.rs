@@ -54,6 +54,8 @@ pub struct Settings {
     pub run_dir: PathBuf,
     /// For what must survive a restart.
     pub state_dir: PathBuf,
+    /// Docker's socket; no Docker is a normal state.
+    pub docker: PathBuf,
     /// The safety net: how long the agent goes without a look.
     pub look_every: Duration,
 }
@@ -74,7 +76,7 @@ pub async fn run(settings: Settings) -> Result<(), AgentError> {
     keeper.converge(None).await;
     say::started(&keeper.settings.host);
     loop {
-        let wait = keeper.damper.wait(Instant::now());
+        let wait = keeper.damper.wait(Instant::now(), keeper.world.must_poll());
         match ears.wait(wait).await? {
             Wake::Changed(notices) => {
                 let heard = Instant::now();
@@ -82,9 +84,14 @@ pub async fn run(settings: Settings) -> Result<(), AgentError> {
                     keeper.converge(Some(heard)).await;
                 }
             }
+            Wake::Docker(engine) => {
+                keeper.world.hear_docker(engine);
+                keeper.converge(None).await;
+            }
             Wake::Inventory => keeper.reread_inventory().await,
             Wake::Timer => {
                 keeper.world.doubt_table();
+                keeper.world.doubt_chains();
                 keeper.damper.looked_at_everything(Instant::now());
                 keeper.reread_inventory().await;
                 keeper.converge(None).await;
@@ -177,7 +184,7 @@ impl Keeper {
         for notice in notices {
             match notice {
                 Notice::Kernel => look = true,
-                Notice::Ruleset => {}
+                Notice::Ruleset => look |= self.note_ruleset(),
                 Notice::OurRoute(touch) => look |= self.note_touch(touch),
                 Notice::OurTable(touch) => {
                     let foreign = self.note_touch(touch);
@@ -194,6 +201,12 @@ impl Keeper {
             }
         }
         look
+    }
+
+    /// Somebody's rules changed; that matters where Docker is, as ours stand among them.
+    fn note_ruleset(&mut self) -> bool {
+        self.world.doubt_chains();
+        self.world.knows_docker()
     }
 
     /// Remembers who changed what is ours; returns whether it was somebody else.
@@ -344,6 +357,7 @@ impl Keeper {
 /// When a step failed; what was remembered is kept then, so that it can be tried again.
 pub async fn take_out(world: &mut World, state: &mut State) -> Result<DownReport, AgentError> {
     world.doubt_table();
+    world.doubt_chains();
     let plan = take_down(&state.content.memory, &world.look().await?);
     for step in &plan.steps {
         tracing::info!("{step}");

@@ -9,6 +9,7 @@ use byway_fabric::observed::Link;
 use byway_fabric::plan::plan;
 use jiff::Timestamp;
 
+use crate::edge::docker;
 use crate::edge::look;
 use crate::edge::netlink::Netlink;
 use crate::edge::only_one::OnlyOne;
@@ -23,7 +24,9 @@ use crate::world::World;
 async fn look(settings: &Settings) -> Result<(Store, Findings), AgentError> {
     privileges::check()?;
     let store = Store::open(&settings.inventory, &settings.host, None, Timestamp::now())?;
-    let observed = World::open()?.look().await?;
+    let mut world = World::open()?;
+    world.hear_docker(docker::ask_once(&settings.docker).await);
+    let observed = world.look().await?;
     let desired = desired(store.cluster(), store.me(), &settings.choices, &observed);
     let plan = plan(&desired, &observed);
     Ok((store, Findings { desired, observed, plan }))
@@ -55,7 +58,9 @@ pub async fn down(settings: &Settings) -> Result<DownReport, AgentError> {
     privileges::check()?;
     let _no_agent_meanwhile = OnlyOne::take(&settings.run_dir)?;
     let mut state = State::load(&settings.state_dir)?;
-    let report = take_out(&mut World::open()?, &mut state).await?;
+    let mut world = World::open()?;
+    world.hear_docker(docker::ask_once(&settings.docker).await);
+    let report = take_out(&mut world, &mut state).await?;
     // An agent that was killed has left its socket; most often there is none.
     let _ = std::fs::remove_file(settings.run_dir.join(byway_api::SOCKET));
     Ok(report)

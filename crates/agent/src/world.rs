@@ -1,12 +1,15 @@
 //! Everything that the agent looks at and changes, gathered: look whole, then do a plan's steps in order.
 
+use byway_fabric::docker::{Backend, Flavour, Seen};
 use byway_fabric::observed::Observed;
 use byway_fabric::plan::{Plan, Step};
 use byway_fabric::table::Table;
 
+use crate::edge::docker::Engine;
 use crate::edge::netlink::Netlink;
-use crate::edge::nft::{Nft, script};
-use crate::edge::{look, route, sysctls};
+use crate::edge::nft::{self, script};
+use crate::edge::program::Runs;
+use crate::edge::{chains, look, route, sysctls};
 use crate::error::AgentError;
 
 /// Reading our table means running `nft`, and every change of it is told in a notice; so it is read when it was
@@ -22,9 +25,13 @@ enum KnownTable {
 #[derive(Debug)]
 pub struct World {
     netlink: Netlink,
-    nft: Nft,
+    runs: Runs,
     /// Our table as it was last read.
     table: KnownTable,
+    /// Docker, as it last said of itself.
+    engine: Option<Engine>,
+    /// Docker and its chains, as they were last read; none after somebody's ruleset changed.
+    docker: Option<Seen>,
 }
 
 impl World {
@@ -35,7 +42,7 @@ impl World {
     pub fn open() -> Result<Self, AgentError> {
         let netlink =
             Netlink::open().map_err(|cause| AgentError::Netlink { doing: "talk to the kernel", cause })?;
-        Ok(Self { netlink, nft: Nft::default(), table: KnownTable::Unknown })
+        Ok(Self { netlink, runs: Runs::default(), table: KnownTable::Unknown, engine: None, docker: None })
     }
 
     /// Forgets what is known of the table: somebody touched it, or it may have been.
@@ -43,10 +50,34 @@ impl World {
         self.table = KnownTable::Unknown;
     }
 
+    /// Forgets what is known of the chains that Docker shares: somebody's ruleset changed.
+    pub fn doubt_chains(&mut self) {
+        self.docker = None;
+    }
+
+    /// Takes in what Docker says of itself; none while there is no Docker.
+    pub fn hear_docker(&mut self, engine: Option<Engine>) {
+        self.engine = engine;
+        self.docker = None;
+    }
+
+    /// Whether Docker runs here.
+    #[must_use]
+    pub fn knows_docker(&self) -> bool {
+        self.engine.is_some()
+    }
+
+    /// Whether changes of Docker's chains are told in no notice (iptables-legacy).
+    #[must_use]
+    pub fn must_poll(&self) -> bool {
+        let backend = self.docker.as_ref().map(|docker| docker.engine.backend);
+        backend == Some(Backend::Iptables(Flavour::Legacy))
+    }
+
     /// Whether a netlink port is one by which we change things.
     #[must_use]
     pub fn is_own(&self, port: u32) -> bool {
-        port != 0 && (port == self.netlink.port() || self.nft.is_own(port))
+        port != 0 && (port == self.netlink.port() || self.runs.is_own(port))
     }
 
     /// Looks at everything, whole.
@@ -61,12 +92,22 @@ impl World {
         let table = match &self.table {
             KnownTable::Read(table) => table.clone(),
             KnownTable::Unknown => {
-                let table = self.nft.read().await?;
+                let table = nft::read(&mut self.runs).await?;
                 self.table = KnownTable::Read(table.clone());
                 table
             }
         };
-        Ok(Observed { links, routes, sysctls, table })
+        let docker = self.look_at_docker().await?;
+        Ok(Observed { links, routes, sysctls, table, docker })
+    }
+
+    async fn look_at_docker(&mut self) -> Result<Option<Seen>, AgentError> {
+        if self.docker.is_none()
+            && let Some(engine) = &self.engine
+        {
+            self.docker = Some(chains::look(&mut self.runs, engine).await?);
+        }
+        Ok(self.docker.clone())
     }
 
     /// Does the steps in their order. A step that fails does not keep the others from being tried: a host with
@@ -91,7 +132,11 @@ impl World {
                 self.table = KnownTable::Unknown;
                 let all: String = steps.iter().filter_map(script).collect();
                 let doing = steps.iter().map(Step::what).next().unwrap_or_default();
-                Ok(self.nft.apply(&all, &doing).await?)
+                Ok(nft::apply(&mut self.runs, &all, &doing).await?)
+            }
+            Some(Hand::Chain) => {
+                self.docker = None;
+                Ok(chains::apply(&mut self.runs, steps).await?)
             }
             Some(Hand::Sysctl) => apply_sysctls(steps),
             Some(Hand::Route) => self.apply_routes(steps),
@@ -126,6 +171,7 @@ fn apply_sysctls(steps: &[Step]) -> Result<(), AgentError> {
 #[derive(PartialEq)]
 enum Hand {
     Nft,
+    Chain,
     Sysctl,
     Route,
 }
@@ -136,6 +182,7 @@ fn hand(step: &Step) -> Hand {
         | Step::PutElements { .. }
         | Step::DelElements { .. }
         | Step::DelTable { .. } => Hand::Nft,
+        Step::MendChain { .. } => Hand::Chain,
         Step::PutSysctl { .. } => Hand::Sysctl,
         Step::PutRoute { .. } | Step::DelRoute { .. } => Hand::Route,
     }

@@ -32,7 +32,7 @@ pub(crate) fn run(config: &Config, ask_agent: bool, json: bool) -> anyhow::Resul
 /// A plan as sentences, for a page of that many columns: what and why side by side, or below each other where the
 /// page is too narrow.
 pub(crate) fn text(plan: &Plan, columns: usize) -> String {
-    let mut text = String::new();
+    let mut text = format!("  {}\n", styled(FAINT, &plan.path));
     let whats: Vec<String> = plan.steps.iter().map(Step::what).collect();
     let width = whats.iter().map(String::len).max().unwrap_or(0);
     let widest = plan.steps.iter().map(|step| width + step.because().len()).max().unwrap_or(0);

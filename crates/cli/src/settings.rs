@@ -118,6 +118,7 @@ pub(crate) fn settings(config: &Config) -> anyhow::Result<Settings> {
         },
         run_dir: config.run_dir.value.clone(),
         state_dir: config.state_dir.value.clone(),
+        docker: "/run/docker.sock".into(),
         look_every: Duration::from_secs(config.look_every_seconds.value),
     })
 }

@@ -10,7 +10,7 @@ use ipnet::IpNet;
 
 use crate::cluster::{Cluster, Host, HostName};
 use crate::lookup::Lookup;
-use crate::observed::{Observed, RouteKind};
+use crate::observed::{Link, Observed, RouteKind};
 use crate::problem::{Problem, ProblemKind};
 use crate::sysctl::{Setting, Sysctl};
 use crate::table::{Members, Table, table};
@@ -127,7 +127,9 @@ struct Own {
 impl Own {
     fn find(me: &Host, choices: &Choices, observed: &Observed) -> Self {
         let mut own = Self::default();
-        for (index, link) in &observed.links {
+        let kept_out =
+            |link: &&Link| observed.docker.as_ref().is_some_and(|docker| docker.keeps_out(&link.name));
+        for (index, link) in observed.links.iter().filter(|(_, link)| !kept_out(link)) {
             // The kernel refuses a source address on a link that is down.
             let inside =
                 |net: &&IpNet| link.up && me.subnets.iter().any(|subnet| subnet.contains(&net.addr()));

@@ -13,6 +13,7 @@
 pub mod cluster;
 pub mod config;
 pub mod desired;
+pub mod docker;
 pub mod inventory;
 pub mod journey;
 pub mod lookup;

@@ -8,6 +8,7 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
+use crate::docker::Seen;
 use crate::sysctl::Sysctl;
 use crate::table::Table;
 
@@ -29,6 +30,9 @@ pub struct Observed {
     pub sysctls: BTreeMap<Sysctl, String>,
     /// Our nftables table, if it is there.
     pub table: Option<Table>,
+    /// Docker, if it runs here.
+    #[serde(default)]
+    pub docker: Option<Seen>,
 }
 
 /// A network interface.

@@ -4,6 +4,7 @@
 //! prefix that moves is never without a route. Only what carries our mark is changed or removed; a foreign
 //! route into the cluster freezes its prefix and becomes a conflict.
 
+mod chain;
 mod check;
 mod conflict;
 mod step;
@@ -20,6 +21,8 @@ pub use takedown::{Memory, take_down};
 
 use crate::cluster::HostName;
 use crate::desired::{Desired, WantedRoute};
+use crate::docker::Engine;
+use crate::docker::contract::contract;
 use crate::observed::{METRIC, Observed, PROTOCOL, Route, RouteKind};
 use crate::problem::Problem;
 use crate::table::{Element, FOREIGN, Table};
@@ -27,10 +30,47 @@ use crate::table::{Element, FOREIGN, Table};
 /// The ordered changes from what is to what should be, and what stands in the way.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Plan {
+    /// How cluster packets pass this host, and why so.
+    #[serde(default)]
+    pub path: DataPath,
     /// What to do, in this order.
     pub steps: Vec<Step>,
     /// What cannot be done, and why.
     pub problems: Vec<Problem>,
+}
+
+/// How cluster packets pass a host.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(tag = "path", rename_all = "kebab-case")]
+pub enum DataPath {
+    /// Routes and our own table: nobody else is in the way.
+    #[default]
+    Plain,
+    /// The same, and narrow accepts beside Docker's rules; connection tracking and the admin's rules stay in force.
+    Cooperate {
+        /// With which engine.
+        engine: Engine,
+        /// Why.
+        because: String,
+    },
+}
+
+impl std::fmt::Display for DataPath {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Plain => f.write_str("plain routes: no Docker runs here"),
+            Self::Cooperate { engine, because } => {
+                write!(f, "cooperate with Docker {} ({}): {because}", engine.version, engine.backend)
+            }
+        }
+    }
+}
+
+fn path(observed: &Observed) -> DataPath {
+    observed.docker.as_ref().map_or(DataPath::Plain, |docker| DataPath::Cooperate {
+        engine: docker.engine.clone(),
+        because: contract(&docker.engine).because.to_owned(),
+    })
 }
 
 impl Plan {
@@ -51,12 +91,15 @@ pub fn plan(desired: &Desired, observed: &Observed) -> Plan {
     let (table_puts, table_dels) = table_steps(desired, observed.table.as_ref());
     let (puts, dels) = route_steps(desired, observed, &conflicts.frozen);
     let mut steps = table_puts;
+    let chains = chain::steps(desired, observed);
+    steps.extend(chains.steps);
     steps.extend(sysctl_steps(desired, observed));
     steps.extend(puts);
     steps.extend(dels);
     steps.extend(table_dels);
-    let problems = desired.problems.iter().cloned().chain(conflicts.problems).collect();
-    Plan { steps, problems }
+    let problems =
+        desired.problems.iter().cloned().chain(chains.problems).chain(conflicts.problems).collect();
+    Plan { path: path(observed), steps, problems }
 }
 
 fn sysctl_steps<'a>(desired: &'a Desired, observed: &'a Observed) -> impl Iterator<Item = Step> + 'a {

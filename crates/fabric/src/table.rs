@@ -87,9 +87,14 @@ const CHAINS: [(&str, &str); 4] = [
 ];
 
 /// The rules, chain by chain; each stands for both families (`ip`, `4` becomes `ip6`, `6`).
-const RULES: [(&str, &str, &str); 11] = [
+const RULES: [(&str, &str, &str); 12] = [
     ("from", "iifname != @uplinks IP saddr @peersN counter drop", "peers come in by an uplink only"),
     ("from", "iifname != @inside IP saddr @localN counter drop", "our containers are inside only"),
+    (
+        "from",
+        "iifname @uplinks IP saddr @peersN IP daddr @localN counter meta mark set meta mark | 0x00100000",
+        "what Docker may let in",
+    ),
     (
         "forward",
         "iifname @uplinks IP saddr @peersN IP daddr @localN counter accept",

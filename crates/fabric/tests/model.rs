@@ -7,6 +7,8 @@ use std::collections::BTreeMap;
 
 use byway_fabric::cluster::{Cluster, Host, HostName};
 use byway_fabric::desired::{Choices, desired};
+use byway_fabric::docker::rules::{Place, accept};
+use byway_fabric::docker::{Backend, Engine, Flavour, Seen, SeenChain, Version};
 use byway_fabric::observed::{Link, METRIC, Observed, PROTOCOL, Route, RouteKind};
 use byway_fabric::plan::{Memory, Plan, Step, plan, take_down};
 use byway_fabric::sysctl::{Setting, Sysctl};
@@ -26,6 +28,20 @@ fn apply(plan: &Plan, kernel: &mut Observed) {
                 members(kernel, set).extend(elements.iter().cloned());
             }
             Step::DelElements { set, elements, .. } => members(kernel, set).retain(|e| !elements.contains(e)),
+            Step::MendChain { ipv6, place, delete, insert, .. } => {
+                let docker = kernel.docker.as_mut().expect("Docker is there");
+                let mut chains = docker.chains.iter_mut();
+                let chain =
+                    chains.find(|chain| chain.ipv6 == *ipv6 && chain.place == *place).expect("a chain");
+                for rule in delete {
+                    assert!(rule.contains("--comment byway "), "only our rules are deleted: {rule}");
+                    let at = chain.rules.iter().position(|other| other == rule).expect("it is there");
+                    chain.rules.remove(at);
+                }
+                if let Some(at) = insert {
+                    chain.rules.insert(at - 1, accept());
+                }
+            }
             Step::PutSysctl { sysctl, from, to, .. } => {
                 let before = kernel.sysctls.insert(sysctl.clone(), to.clone());
                 assert_eq!(before.as_ref(), Some(from), "a plan knows what it changes");
@@ -114,6 +130,26 @@ fn any_routes() -> impl Strategy<Value = Vec<Route>> {
     })
 }
 
+/// An engine of any time, with anything in the chains it shares.
+fn any_docker() -> impl Strategy<Value = Seen> {
+    let version = select(vec![Version(20, 10, 24), Version(28, 0, 4), Version(28, 5, 2), Version(29, 0, 0)]);
+    let rule = select(vec![
+        accept(),
+        "-m comment --comment byway -j DROP".to_owned(),
+        "-s 10.9.9.9/32 -j DROP".to_owned(),
+        "-d 10.1.0.2/32 ! -i docker0 -j DROP".to_owned(),
+        "-j RETURN".to_owned(),
+    ]);
+    (version, vec(vec(rule, 0..5), 4)).prop_map(|(version, rules)| {
+        let places =
+            [(false, Place::DockerUser), (false, Place::Raw), (true, Place::DockerUser), (true, Place::Raw)];
+        let chains = places.into_iter().zip(rules);
+        let chains = chains.map(|((ipv6, place), rules)| SeenChain { ipv6, place, rules }).collect();
+        let engine = Engine { version, backend: Backend::Iptables(Flavour::Nft) };
+        Seen { engine, networks: Vec::new(), chains }
+    })
+}
+
 prop_compose! {
     fn any_kernel()(
         mut routes in any_routes(),
@@ -121,6 +157,7 @@ prop_compose! {
         docker0 in select(vec!["10.1.0.1/16", "10.1.2.1/24", "172.17.0.1/16", "10.2.0.1/16"]),
         forced in any::<bool>(),
         values in vec(select(vec!["0", "1"]), 16),
+        docker in any_docker(),
     ) -> Observed {
         let links = BTreeMap::from([
             (1, link("lo", true, &["127.0.0.1/8"])),
@@ -137,7 +174,7 @@ prop_compose! {
         let sysctls = names.iter().flat_map(|name| Sysctl::of_link(name)).chain(Sysctl::of_host());
         let sysctls = sysctls.filter(|sysctl| forced || sysctl.name != Setting::ForceForwarding);
         let sysctls = sysctls.zip(values).map(|(sysctl, value)| (sysctl, value.to_owned())).collect();
-        Observed { links, routes, sysctls, table: None }
+        Observed { links, routes, sysctls, table: None, docker: Some(docker) }
     }
 }
 
@@ -171,6 +208,9 @@ proptest! {
     #[test]
     fn the_way_back_leads_to_the_beginning(mut kernel in any_kernel(), hosts in 1..6_u8) {
         kernel.routes.retain(|route| !route.is_ours());
+        for chain in kernel.docker.iter_mut().flat_map(|docker| &mut docker.chains) {
+            chain.rules.retain(|rule| !rule.contains("--comment byway "));
+        }
         let before = kernel.clone();
         let cluster = cluster(hosts);
         let wanted = desired(&cluster, &host(1), &Choices::default(), &kernel);

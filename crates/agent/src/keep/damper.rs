@@ -11,6 +11,8 @@ const FIRST_RETRY: Duration = Duration::from_millis(250);
 const REPAIRS_MAX: usize = 1000;
 const WINDOW: Duration = Duration::from_secs(10);
 const TRUCE: Duration = Duration::from_secs(1);
+/// How often rules are looked at whose changes are told in no notice (iptables-legacy).
+const POLL: Duration = Duration::from_secs(5);
 
 /// The agent's sense of pace.
 #[derive(Debug)]
@@ -58,12 +60,14 @@ impl Damper {
         self.last_failure = None;
     }
 
-    pub(super) fn wait(&self, now: Instant) -> Wait {
+    /// `poll`: some changes are told in no notice.
+    pub(super) fn wait(&self, now: Instant, poll: bool) -> Wait {
         let retry =
             FIRST_RETRY.saturating_mul(1 << self.failures.saturating_sub(1).min(10)).min(self.look_every);
         let fight = self.repairs.len() == REPAIRS_MAX
             && self.repairs.front().is_some_and(|first| now.duration_since(*first) < WINDOW);
-        let safety_net = self.last_whole_look + self.look_every;
+        let pace = if poll { self.look_every.min(POLL) } else { self.look_every };
+        let safety_net = self.last_whole_look + pace;
         let deaf_until = self.repairs.back().filter(|_| fight).map_or(now, |last| *last + TRUCE);
         let look_at = self.last_failure.map_or(safety_net, |failure| safety_net.min(failure + retry));
         Wait { look_at: look_at.max(deaf_until), deaf_until }
@@ -79,7 +83,7 @@ mod tests {
     #[test]
     fn at_rest_the_safety_net_sets_the_pace() {
         let now = Instant::now();
-        let wait = Damper::new(MINUTE, now).wait(now);
+        let wait = Damper::new(MINUTE, now).wait(now, false);
         assert_eq!(wait, Wait { look_at: now + MINUTE, deaf_until: now });
     }
 
@@ -88,7 +92,7 @@ mod tests {
         let now = Instant::now();
         let damper = Damper::new(MINUTE, now);
         let later = now + Duration::from_secs(50);
-        assert_eq!(damper.wait(later).look_at, now + MINUTE);
+        assert_eq!(damper.wait(later, false).look_at, now + MINUTE);
     }
 
     #[test]
@@ -98,12 +102,12 @@ mod tests {
         let mut waits = Vec::new();
         for _ in 0..12 {
             damper.failed(now);
-            waits.push((damper.wait(now).look_at - now).as_millis());
+            waits.push((damper.wait(now, false).look_at - now).as_millis());
         }
         assert_eq!(waits[..4], [250, 500, 1000, 2000]);
         assert_eq!(waits[11], 60_000);
         damper.at_rest();
-        assert_eq!(damper.wait(now).look_at, now + MINUTE);
+        assert_eq!(damper.wait(now, false).look_at, now + MINUTE);
     }
 
     #[test]
@@ -113,10 +117,14 @@ mod tests {
         for _ in 1..REPAIRS_MAX {
             damper.repaired(now);
         }
-        assert_eq!(damper.wait(now).deaf_until, now);
+        assert_eq!(damper.wait(now, false).deaf_until, now);
         damper.repaired(now);
-        assert_eq!(damper.wait(now).deaf_until, now + TRUCE);
-        assert_eq!(damper.wait(now + TRUCE / 2).deaf_until, now + TRUCE, "other wakes do not put it off");
-        assert_eq!(damper.wait(now + WINDOW).deaf_until, now + WINDOW);
+        assert_eq!(damper.wait(now, false).deaf_until, now + TRUCE);
+        assert_eq!(
+            damper.wait(now + TRUCE / 2, false).deaf_until,
+            now + TRUCE,
+            "other wakes do not put it off"
+        );
+        assert_eq!(damper.wait(now + WINDOW, false).deaf_until, now + WINDOW);
     }
 }

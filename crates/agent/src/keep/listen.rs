@@ -4,11 +4,12 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::time::{Interval, sleep_until};
 
 use super::Settings;
 use super::damper::Wait;
+use crate::edge::docker::{self, Engine};
 use crate::edge::inventory_file::InventoryFile;
 use crate::edge::notices::{Listener, Notice};
 use crate::error::AgentError;
@@ -21,6 +22,8 @@ const NOTICES_MAX: usize = 4096;
 pub(super) enum Wake {
     /// The kernel changed.
     Changed(Vec<Notice>),
+    /// Docker came, changed its networks or containers, or went.
+    Docker(Option<Engine>),
     /// The inventory may have been written, or somebody asks to read it again (`SIGHUP`).
     Inventory,
     /// Nothing happened for long enough, or something failed.
@@ -40,6 +43,7 @@ pub(super) struct Ears {
     inventory_path: PathBuf,
     inventory: Option<InventoryFile>,
     asked: mpsc::Receiver<Ask>,
+    docker: watch::Receiver<Option<Engine>>,
     watchdog: Option<Interval>,
     hangup: Signal,
     terminate: Signal,
@@ -52,12 +56,15 @@ impl Ears {
             let what = what.to_owned();
             move |cause: io::Error| AgentError::Listen { what, cause }
         };
+        let (tell, docker) = watch::channel(None);
+        tokio::spawn(docker::hear(settings.docker.clone(), tell));
         Ok(Self {
             rtnetlink: Listener::rtnetlink().map_err(listen("rtnetlink"))?,
             nftables: Listener::nftables().map_err(listen("nftables"))?,
             inventory_path: settings.inventory.clone(),
-            inventory: watch(&settings.inventory),
+            inventory: watch_file(&settings.inventory),
             asked,
+            docker,
             // Twice as often as it must be, so that one late wake is no death.
             watchdog: sd_notify::watchdog_enabled().map(|every| tokio::time::interval(every / 2)),
             hangup: signal(SignalKind::hangup()).map_err(listen("SIGHUP"))?,
@@ -69,7 +76,18 @@ impl Ears {
     /// Waits for the next reason to wake.
     pub(super) async fn wait(&mut self, wait: Wait) -> Result<Wake, AgentError> {
         let broken = |what: &str, cause| AgentError::Listen { what: what.to_owned(), cause };
-        let Self { rtnetlink, nftables, inventory, asked, watchdog, hangup, terminate, interrupt, .. } = self;
+        let Self {
+            rtnetlink,
+            nftables,
+            inventory,
+            asked,
+            docker,
+            watchdog,
+            hangup,
+            terminate,
+            interrupt,
+            ..
+        } = self;
         let kernel = async {
             sleep_until(wait.deaf_until.into()).await;
             tokio::select! {
@@ -80,6 +98,7 @@ impl Ears {
         let wake = tokio::select! {
             notices = kernel => Wake::Changed(notices.map_err(|cause| broken("the kernel's notices", cause))?),
             () = written(inventory) => Wake::Inventory,
+            Ok(()) = docker.changed() => Wake::Docker(docker.borrow_and_update().clone()),
             Some(ask) = asked.recv() => Wake::Ask(ask),
             () = tick(watchdog) => Wake::Alive,
             _ = hangup.recv() => Wake::Inventory,
@@ -94,7 +113,7 @@ impl Ears {
             }
             Wake::Timer => {
                 // The directory may have gone and come back, which no watch survives.
-                self.inventory = watch(&self.inventory_path);
+                self.inventory = watch_file(&self.inventory_path);
                 Ok(Wake::Timer)
             }
             other => Ok(other),
@@ -116,7 +135,7 @@ impl Ears {
 }
 
 /// A watch on the inventory; without one (there is no such directory) the slow timer reads it.
-fn watch(path: &Path) -> Option<InventoryFile> {
+fn watch_file(path: &Path) -> Option<InventoryFile> {
     let watch = InventoryFile::watch(path);
     watch
         .inspect_err(

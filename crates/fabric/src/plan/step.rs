@@ -5,6 +5,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::docker::Flavour;
+use crate::docker::rules::Place;
 use crate::observed::{METRIC, Observed, Route, protocol_name};
 use crate::sysctl::Sysctl;
 use crate::table::{Element, TABLE, Table, list};
@@ -26,6 +28,21 @@ pub enum Step {
         set: String,
         /// The members.
         elements: BTreeSet<Element>,
+        /// Why.
+        because: String,
+    },
+    /// Puts our accept into a chain that Docker shares with others, or takes it out.
+    MendChain {
+        /// The iptables to do it with.
+        flavour: Flavour,
+        /// With ip6tables.
+        ipv6: bool,
+        /// The chain.
+        place: Place,
+        /// Rules of ours to delete.
+        delete: Vec<String>,
+        /// Where to insert our accept after that, from 1.
+        insert: Option<usize>,
         /// Why.
         because: String,
     },
@@ -92,6 +109,10 @@ impl Step {
         match self {
             Self::PutTable { .. } => format!("put table {TABLE}"),
             Self::PutElements { set, elements, .. } => format!("put {} into set {set}", named(elements)),
+            Self::MendChain { ipv6, place, insert, .. } => {
+                let verb = if insert.is_some() { "put accept into" } else { "del accept from" };
+                format!("{verb} {} {place}", if *ipv6 { "ip6tables" } else { "iptables" })
+            }
             Self::PutSysctl { sysctl, from, to, .. } => format!("put {sysctl} = {to} (was {from})"),
             Self::PutRoute { text, .. } => format!("put route {text}"),
             Self::DelRoute { text, .. } => format!("del route {text}"),
@@ -106,6 +127,7 @@ impl Step {
         match self {
             Self::PutTable { because, .. }
             | Self::PutElements { because, .. }
+            | Self::MendChain { because, .. }
             | Self::PutSysctl { because, .. }
             | Self::PutRoute { because, .. }
             | Self::DelRoute { because, .. }

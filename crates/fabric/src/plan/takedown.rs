@@ -52,6 +52,7 @@ pub fn take_down(memory: &Memory, observed: &Observed) -> Plan {
     let because = || "byway goes".to_owned();
     let ours = observed.routes.iter().filter(|route| route.is_ours());
     let mut steps: Vec<Step> = ours.map(|route| Step::del_route(route, observed, because())).collect();
+    steps.extend(super::chain::take_out(observed));
     let mut problems = Vec::new();
     for (sysctl, before) in &memory.sysctls {
         match put_back(sysctl, before, observed) {
@@ -62,7 +63,7 @@ pub fn take_down(memory: &Memory, observed: &Observed) -> Plan {
     if observed.table.is_some() {
         steps.push(Step::DelTable { because: because() });
     }
-    Plan { steps, problems }
+    Plan { path: super::path(observed), steps, problems }
 }
 
 /// The step that puts a setting back; none if it is back already or has gone with its interface; a problem if

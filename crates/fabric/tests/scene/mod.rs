@@ -8,6 +8,9 @@
 //! route 10.0.0.0/8 via 192.168.199.1 dev eth0 metric 100 proto static
 //! sysctl net.ipv4.conf.eth0.forwarding = 0
 //! table as wanted
+//! docker 28.5.2 iptables-nft                      (or iptables-legacy, nftables, off)
+//! network bridge docker0 172.41.0.0/16 in         (`in` = opted in; `internal`)
+//! chain 4 docker-user: -j RETURN
 //! ```
 //!
 //! A link that is up has its connected routes; sysctls that are not written are 0 for links and the host.
@@ -18,6 +21,8 @@ use std::net::IpAddr;
 
 use byway_fabric::cluster::{Cluster, Host, HostName};
 use byway_fabric::desired::{Choices, Desired, desired};
+use byway_fabric::docker::rules::{Place, accept};
+use byway_fabric::docker::{Backend, Engine, Flavour, Network, Seen, SeenChain};
 use byway_fabric::observed::{Link, METRIC, Observed, PROTOCOL, Route, RouteKind};
 use byway_fabric::sysctl::{Setting, Sysctl};
 use ipnet::IpNet;
@@ -50,6 +55,9 @@ impl Scene {
                 }
                 "sysctl" => drop(scene.sysctl(words[1], words[3])),
                 "table" => scene.table_as_wanted = true,
+                "docker" => scene.docker(&words[1..]),
+                "network" => scene.network(&words[1..]),
+                "chain" => scene.chain(&words[1..]),
                 "old-kernel" => scene.old_kernel = true,
                 other => panic!("a scene has no `{other}`"),
             }
@@ -76,6 +84,43 @@ impl Scene {
         if self.table_as_wanted {
             self.observed.table = Some(self.desired().table);
         }
+    }
+
+    fn docker(&mut self, words: &[&str]) {
+        let backend = match words[1] {
+            "iptables-nft" => Backend::Iptables(Flavour::Nft),
+            "iptables-legacy" => Backend::Iptables(Flavour::Legacy),
+            "nftables" => Backend::Nftables,
+            _ => Backend::Off,
+        };
+        let engine = Engine { version: words[0].parse().expect("a version"), backend };
+        self.observed.docker = Some(Seen { engine, networks: Vec::new(), chains: Vec::new() });
+    }
+
+    fn network(&mut self, words: &[&str]) {
+        let has = |word: &str| words.contains(&word);
+        let subnets = words.iter().filter_map(|word| word.parse().ok()).collect();
+        self.observed.docker.as_mut().expect("`docker` first").networks.push(Network {
+            name: words[0].to_owned(),
+            bridge: words[1].to_owned(),
+            subnets,
+            internal: has("internal"),
+            opted_in: has("in"),
+        });
+    }
+
+    /// `chain 4 docker-user: RULE` adds a rule, `chain 4 docker-user:` just the chain; `OURS` is our accept.
+    fn chain(&mut self, words: &[&str]) {
+        let (ipv6, place) =
+            (words[0] == "6", if words[1] == "raw:" { Place::Raw } else { Place::DockerUser });
+        let rule = words[2..].join(" ").replace("OURS", &accept());
+        let chains = &mut self.observed.docker.as_mut().expect("`docker` first").chains;
+        let known = chains.iter().position(|chain| chain.ipv6 == ipv6 && chain.place == place);
+        let at = known.unwrap_or_else(|| {
+            chains.push(SeenChain { ipv6, place, rules: Vec::new() });
+            chains.len() - 1
+        });
+        chains[at].rules.extend((!rule.is_empty()).then_some(rule));
     }
 
     fn link(&mut self, words: &[&str]) {

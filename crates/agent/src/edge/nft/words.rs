@@ -81,11 +81,23 @@ fn statement(value: &Value) -> Option<String> {
         "match" => matching(body),
         "counter" if !body.is_string() => Some(name.to_owned()),
         "accept" | "drop" | "masquerade" if body.is_null() => Some(name.to_owned()),
+        "mangle" => marking(body),
         "snat" if has(body, 2) => {
             Some(format!("snat {} to {}", body["family"].as_str()?, operand(&body["addr"])?))
         }
         _ => None,
     }
+}
+
+/// The one form of it that we write: a bit is set in the packet's mark.
+fn marking(body: &Value) -> Option<String> {
+    let is_mark = |value: &Value| operand(value).is_some_and(|word| word == "mark");
+    let (operator, sides) = only(&body["value"])?;
+    let [left, right] = sides.as_array()?.as_slice() else { return None };
+    let bits = right
+        .as_u64()
+        .filter(|_| has(body, 2) && operator == "|" && is_mark(&body["key"]) && is_mark(left))?;
+    Some(format!("meta mark set meta mark | {bits:#010x}"))
 }
 
 /// The name and the body of an object with one key.
