@@ -44,7 +44,7 @@ impl Scene {
     }
 
     fn try_apply(&mut self, steps: Vec<Step>) -> Result<(), AgentError> {
-        self.runtime.block_on(self.world.apply(&Plan { steps, problems: Vec::new() }))
+        self.runtime.block_on(self.world.apply(&Plan { steps, ..Plan::default() }))
     }
 
     fn apply(&mut self, steps: Vec<Step>) {

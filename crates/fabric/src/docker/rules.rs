@@ -61,7 +61,7 @@ pub fn accept() -> String {
 
 /// The places that an engine's contract asks for.
 #[must_use]
-pub fn places(accepts: &Accepts) -> &'static [Place] {
+pub fn places(accepts: Accepts) -> &'static [Place] {
     if accepts.raw { &[Place::DockerUser, Place::Raw] } else { &[Place::DockerUser] }
 }
 

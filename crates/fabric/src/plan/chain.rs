@@ -27,9 +27,9 @@ pub(super) fn steps(desired: &Desired, observed: &Observed) -> Chains {
         let set = if ipv6 { "local6" } else { "local4" };
         let has_containers = desired.table.sets.get(set).is_some_and(|set| !set.elements.is_empty());
         for place in [Place::DockerUser, Place::Raw] {
-            let wanted = has_containers && places(&accepts).contains(&place);
+            let wanted = has_containers && places(accepts).contains(&place);
             match chain(docker, ipv6, place) {
-                Some(chain) => chains.steps.extend(step(chain, &accepts, wanted, contract.because)),
+                Some(chain) => chains.steps.extend(step(chain, accepts, wanted, contract.because)),
                 // Without ip6tables Docker is not in the way of IPv6.
                 None if wanted && place == Place::DockerUser && !ipv6 => chains.problems.push(flushed()),
                 None => {}
@@ -43,7 +43,7 @@ fn chain(docker: &Seen, ipv6: bool, place: Place) -> Option<&SeenChain> {
     docker.chains.iter().find(|chain| chain.ipv6 == ipv6 && chain.place == place)
 }
 
-fn step(chain: &SeenChain, accepts: &Accepts, wanted: bool, because: &str) -> Option<Step> {
+fn step(chain: &SeenChain, accepts: Accepts, wanted: bool, because: &str) -> Option<Step> {
     let mend = mend(chain.place, &chain.rules, wanted);
     if mend.delete.is_empty() && mend.insert.is_none() {
         return None;
