@@ -12,6 +12,8 @@ use anyhow::{Context, Result, bail, ensure};
 use ipnet::IpNet;
 use serde_json::{Value, json};
 
+use super::room::STAGE;
+
 /// The engine's socket, where it is by default.
 pub(crate) const SOCKET: &str = "/run/docker.sock";
 /// How long an answer may take: an image of half a gigabyte is imported in some seconds.
@@ -55,9 +57,15 @@ pub(crate) fn run(name: &str) -> Result<()> {
     Ok(())
 }
 
-/// The process of a running container, as the lab's PID namespace counts.
+/// The process of a running container, as the lab's PID namespace counts; while the engine is away, as it wrote it
+/// down.
 pub(crate) fn process_of(name: &str) -> Result<i64> {
-    let told = ask("GET", &format!("/containers/{name}/json"), &[])?;
+    let told = match UnixStream::connect(SOCKET) {
+        Ok(_) => ask("GET", &format!("/containers/{name}/json"), &[])?,
+        Err(_) => {
+            written_down(name).with_context(|| format!("there is no engine, and no container {name}"))?
+        }
+    };
     let pid = told["State"]["Pid"].as_i64().unwrap_or(0);
     ensure!(
         pid > 0,
@@ -73,6 +81,14 @@ pub(crate) fn containers() -> Result<Vec<Found>> {
     let mut found: Vec<Found> = told.as_array().into_iter().flatten().filter_map(found).collect();
     found.sort_by(|one, other| one.name.cmp(&other.name));
     Ok(found)
+}
+
+/// What the engine keeps about a container for its own next start.
+fn written_down(name: &str) -> Option<Value> {
+    let folders = fs::read_dir(format!("{STAGE}/data/containers")).ok()?.filter_map(Result::ok);
+    let texts = folders.filter_map(|folder| fs::read(folder.path().join("config.v2.json")).ok());
+    let mut all = texts.filter_map(|text| serde_json::from_slice::<Value>(&text).ok());
+    all.find(|told| told["Name"].as_str().is_some_and(|one| one.trim_start_matches('/') == name))
 }
 
 fn found(told: &Value) -> Option<Found> {

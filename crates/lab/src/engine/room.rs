@@ -12,7 +12,7 @@ use anyhow::{Context, Result};
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sched::{CloneFlags, setns, unshare};
 use nix::sys::signal::SigSet;
-use nix::unistd::{Pid, chdir, pivot_root};
+use nix::unistd::{Pid, chdir, fchdir, pivot_root};
 
 use super::{cache, tools};
 use crate::furniture::put;
@@ -108,8 +108,13 @@ fn make(release: &Release, root: &Path) -> Result<OwnedFd> {
         fs::write(format!("{WORKSHOP}{path}"), text)
             .with_context(|| format!("write {path} of the engine"))?;
     }
+    let old = File::open("/").context("open the host's root")?;
     chdir(WORKSHOP).context("go to the root")?;
     pivot_root(".", ".").context("change the root")?;
+    fchdir(&old).context("go back to the host's root")?;
+    // Otherwise what is unmounted here is unmounted in the host as well, as far as it is below /run.
+    mount(NOTHING, ".", NOTHING, MsFlags::MS_REC | MsFlags::MS_PRIVATE, NOTHING)
+        .context("part from the host's root")?;
     umount2(".", MntFlags::MNT_DETACH).context("let go of the host's root")?;
     chdir("/").context("go to the new root")?;
     namespaces::open("mnt")

@@ -48,9 +48,20 @@ pub(super) fn put(root: &Path, iptables: Iptables) -> Result<()> {
     for (name, program) in xtables(iptables) {
         tools.write(&format!("{TOOLS}/{name}"), &format!("usr/sbin/{program}"), &name)?;
     }
-    for plugins in PLUGINS.iter().filter(|path| root.join(path).join("docker-compose").is_file()) {
-        let name = format!("{CLIENT}/cli-plugins/docker-compose");
-        tools.write(&name, &format!("{plugins}/docker-compose"), "")?;
+    put_compose(root)
+}
+
+/// Compose is a client like any other: where a root has none, that of another root serves its engine as well.
+fn put_compose(root: &Path) -> Result<()> {
+    let others = root.parent().map(fs::read_dir).into_iter().flatten().flatten().filter_map(Result::ok);
+    for root in [root.to_owned()].into_iter().chain(others.map(|entry| entry.path())) {
+        let plugin = PLUGINS.iter().map(|plugins| format!("{plugins}/docker-compose"));
+        let plugin = plugin.into_iter().find(|plugin| root.join(plugin).is_file());
+        let loader = LOADERS.iter().map(|path| root.join(path)).find(|path| path.is_file());
+        if let (Some(plugin), Some(loader)) = (plugin, loader) {
+            let tools = Tools { root: &root, loader: &loader };
+            return tools.write(&format!("{CLIENT}/cli-plugins/docker-compose"), &plugin, "");
+        }
     }
     Ok(())
 }

@@ -357,7 +357,10 @@ impl Hold {
 
     fn node(&self, name: &str) -> Result<&Node> {
         let names = self.topology.nodes().into_iter().map(|(name, _)| name);
-        let unknown = || anyhow!("there is no node {name} ({})", crate::names::suggest(name, names));
+        let unknown = || match self.topology.engine_of(name) {
+            Some(host) => anyhow!("{name} is a container of Docker on {}", host.name),
+            None => anyhow!("there is no node {name} ({})", crate::names::suggest(name, names)),
+        };
         self.nodes.get(name).ok_or_else(unknown)
     }
 
