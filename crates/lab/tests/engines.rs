@@ -281,7 +281,10 @@ fn inhabitants(lab: &str, namespace: &Path) -> Vec<String> {
     for process in fs::read_dir("/proc").unwrap().filter_map(Result::ok).map(|entry| entry.path()) {
         let group = fs::read_to_string(process.join("cgroup")).unwrap_or_default();
         let is_in_namespace = fs::read_link(process.join("ns/pid")).is_ok_and(|link| link == namespace);
-        if is_in_namespace || group.contains(&format!("/byway-lab-{lab}/")) {
+        // One that has ended and was not waited for yet has no command line any more.
+        let has_ended = fs::read(process.join("cmdline")).unwrap_or_default().is_empty();
+        let is_of_lab = is_in_namespace || group.contains(&format!("/byway-lab-{lab}/"));
+        if is_of_lab && !has_ended {
             found.push(fs::read_to_string(process.join("comm")).unwrap_or_default().trim().to_owned());
         }
     }

@@ -17,7 +17,7 @@ use super::room::STAGE;
 /// The engine's socket, where it is by default.
 pub(crate) const SOCKET: &str = "/run/docker.sock";
 /// How long an answer may take: an image of half a gigabyte is imported in some seconds.
-const ANSWER_WAIT: Duration = Duration::from_secs(60);
+const ANSWER_WAIT: Duration = Duration::from_mins(1);
 /// The longest answer: a thousand containers take 3 MiB.
 const ANSWER_BYTES_MAX: u64 = 16 << 20;
 

@@ -30,7 +30,9 @@ pub(crate) fn parent(lab: &str) -> String {
 
 /// Removes the control groups of a lab that has ended.
 pub(crate) fn remove(lab: &str) {
-    trees().iter().for_each(|tree| remove_tree(&tree.join(format!("{PREFIX}{lab}"))));
+    for tree in trees() {
+        remove_tree(&tree.join(format!("{PREFIX}{lab}")));
+    }
 }
 
 /// Removes what labs have left whose keeper was killed as well.

@@ -44,18 +44,19 @@ pub(crate) fn furnish(host: &Host) -> Result<()> {
     fs::write("/etc/docker/daemon.json", host.daemon_json()).context("write /etc/docker/daemon.json")
 }
 
-/// Starts dockerd; runs in the host's namespaces, on a thread that ends afterwards.
+/// Starts dockerd, in the mounts that it had before, or in new ones, which are returned beside its process. Runs
+/// in the host's namespaces, on a thread that ends afterwards.
 pub(crate) fn start(
     engine: &Engine,
     root: &Path,
-    room: Option<&OwnedFd>,
+    mounts: Option<&OwnedFd>,
     cgroup: &str,
 ) -> Result<(Pid, Option<OwnedFd>)> {
     tools::put(root, engine.iptables)?;
     let log = File::options().create(true).append(true).open(LOG).with_context(|| format!("open {LOG}"))?;
-    let made = match room {
-        Some(room) => {
-            setns(room, CloneFlags::CLONE_NEWNS).context("join the engine's mounts")?;
+    let made = match mounts {
+        Some(mounts) => {
+            setns(mounts, CloneFlags::CLONE_NEWNS).context("join the engine's mounts")?;
             None
         }
         None => Some(

@@ -40,12 +40,12 @@ pub(super) struct Engines {
 #[derive(Debug)]
 pub(super) struct State {
     engine: Engine,
-    state: EngineState,
+    life: EngineState,
     version: Option<String>,
     /// While it runs.
     pid: Option<Pid>,
     /// The mounts of each release that ran here: what an engine has mounted for its containers stays there.
-    rooms: BTreeMap<Release, OwnedFd>,
+    mounts: BTreeMap<Release, OwnedFd>,
 }
 
 /// The namespaces of a container that Docker has made.
@@ -58,11 +58,11 @@ pub(super) struct Container {
 impl Engines {
     pub(super) fn of(topology: &Topology, roots: Option<engine::Engines>) -> Self {
         let state = |host: &Host| {
-            let state = EngineState::Off;
-            let rooms = BTreeMap::new();
+            let life = EngineState::Off;
+            let mounts = BTreeMap::new();
             Some((
                 host.name.clone(),
-                State { engine: host.engine.clone()?, state, version: None, pid: None, rooms },
+                State { engine: host.engine.clone()?, life, version: None, pid: None, mounts },
             ))
         };
         let states = Mutex::new(topology.hosts.iter().filter_map(state).collect());
@@ -76,8 +76,8 @@ impl Engines {
 
     pub(super) fn status(&self, host: &str) -> Option<EngineStatus> {
         let states = self.lock();
-        let State { engine, version, state, .. } = states.get(host)?;
-        Some(EngineStatus { release: engine.release.clone(), version: version.clone(), state: state.clone() })
+        let State { engine, version, life, .. } = states.get(host)?;
+        Some(EngineStatus { release: engine.release.clone(), version: version.clone(), state: life.clone() })
     }
 
     fn with<T>(&self, host: &str, act: impl FnOnce(&mut State) -> Result<T>) -> Result<T> {
@@ -93,7 +93,7 @@ impl Engines {
     pub(super) fn ended(&self, states: &mut BTreeMap<String, State>, how: WaitStatus) {
         let mut states = states.values_mut();
         if let Some(state) = states.find(|state| state.pid.is_some() && state.pid == how.pid()) {
-            state.state = EngineState::Gone(super::super::agents::words(how));
+            state.life = EngineState::Gone(super::super::agents::words(how));
             state.pid = None;
             self.changed.notify_all();
         }
@@ -164,7 +164,7 @@ impl Hold {
         self.engines.with(host, |state| {
             state.version = Some(version);
             if state.pid.is_some() {
-                state.state = EngineState::Ready;
+                state.life = EngineState::Ready;
             }
             Ok(())
         })
@@ -174,11 +174,11 @@ impl Hold {
         let engine = state.engine.clone();
         let root = self.engines.roots.as_ref().context("there are no engines")?.root(&engine.release)?;
         let cgroup = cgroups::parent(&self.name);
-        let room = state.rooms.get(&engine.release);
-        let (pid, made) = namespaces.inside(|| room::start(&engine, &root, room, &cgroup))?;
-        state.rooms.extend(made.map(|made| (engine.release, made)));
+        let mounts = state.mounts.get(&engine.release);
+        let (pid, made) = namespaces.inside(|| room::start(&engine, &root, mounts, &cgroup))?;
+        state.mounts.extend(made.map(|made| (engine.release, made)));
         state.pid = Some(pid);
-        state.state = EngineState::Starting;
+        state.life = EngineState::Starting;
         socket::pidfd(pid)
     }
 
@@ -235,7 +235,7 @@ impl Hold {
     /// The containers of a host as its engine tells them; those of the topology if it does not answer.
     pub(super) fn docker_containers(&self, host: &Host) -> Vec<NodeStatus> {
         let on = Some(host.name.as_str());
-        let runs = self.engines.lock().get(&host.name).is_some_and(|state| state.state == EngineState::Ready);
+        let runs = self.engines.lock().get(&host.name).is_some_and(|state| state.life == EngineState::Ready);
         let ask = || self.node(&host.name)?.namespaces.inside(api::containers);
         let Some(found) = runs.then(ask).and_then(Result::ok) else {
             let names = host.containers.iter().map(|container| &container.name);
