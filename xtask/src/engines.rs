@@ -22,8 +22,12 @@ use std::time::Instant;
 use crate::{Failure, Outcome, packages, say};
 
 /// What makes roots, and the keys that its downloads are checked with.
-const PROGRAMS: [(&str, &str); 3] =
-    [("debootstrap", "debootstrap"), ("unshare", "util-linux"), (KEYRING, "debian-archive-keyring")];
+const PROGRAMS: [(&str, &str); 4] = [
+    ("debootstrap", "debootstrap"),
+    ("unshare", "util-linux"),
+    ("setpriv", "util-linux"),
+    (KEYRING, "debian-archive-keyring"),
+];
 const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 /// The script by which every Debian suite of these years is made; an older debootstrap has no link for forky.
 const SCRIPT: &str = "/usr/share/debootstrap/scripts/sid";
@@ -173,8 +177,9 @@ fn debootstrap_with(
 ) -> Result<Result<(), String>, Failure> {
     let log = root.with_extension("log");
     let file = doing("write", &log, File::create(&log))?;
-    let mut command = Command::new("unshare");
-    // Its mounts below the root are gone with it, however it ends, so that the root can be removed.
+    let mut command = Command::new("setpriv");
+    // It ends with us, and its mounts below the root with it, so that the root can be removed.
+    command.args(["--pdeathsig", "KILL", "unshare"]);
     command.args([
         "--mount",
         "--pid",

@@ -55,7 +55,9 @@ impl Engines {
     /// The root of a release.
     pub(crate) fn root(&self, release: &Release) -> Result<PathBuf> {
         if release.as_str() == Release::MACHINE {
-            daemon(Path::new("/")).context("this machine has no Docker engine of its own")?;
+            daemon(Path::new("/")).context(
+                "this machine has no Docker engine of its own (`cargo xtask engines` makes 20.10 and 28.5)",
+            )?;
             return Ok("/".into());
         }
         let roots = self.folder.join("roots");
