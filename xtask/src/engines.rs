@@ -128,10 +128,9 @@ fn make_all(cache: &Path, recipes: &[&Recipe], lock: &File) -> Outcome {
     thread::scope(|scope| {
         let make = |recipe| scope.spawn(move || make(cache, recipe, lock));
         let threads: Vec<_> = recipes.iter().copied().map(make).collect();
-        threads
-            .into_iter()
-            .map(|thread| thread.join().unwrap_or_else(|_| Err(Failure("xtask: a thread panicked".into()))))
-            .collect()
+        threads.into_iter().try_for_each(|thread| {
+            thread.join().unwrap_or_else(|_| Err(Failure("xtask: a thread panicked".into())))
+        })
     })
 }
 

@@ -120,8 +120,8 @@ pub(crate) struct Engine {
     #[arg(value_enum)]
     deed: EngineDeed,
     /// With `start`: another release from now on, on the same data
-    #[arg(long, value_name = "RELEASE")]
-    engine: Option<Release>,
+    #[arg(long = "engine", value_name = "RELEASE")]
+    release: Option<Release>,
     /// With `start`: what to tell dockerd from now on, beside /etc/docker/daemon.json
     #[arg(last = true, value_name = "ARGUMENT")]
     arguments: Vec<String>,
@@ -197,14 +197,12 @@ fn make(up: &Up, json: bool) -> Result<()> {
 }
 
 fn topology(up: &Up) -> Result<Topology> {
-    match &up.topology {
-        Some(path) => read(path),
-        None => {
-            let containers = up.containers.unwrap_or(usize::from(up.engine.is_empty()));
-            let spread = Spread { hosts: up.hosts, containers, segments: up.segments };
-            Ok(spread.topology().with_engines(&up.engine))
-        }
+    if let Some(path) = &up.topology {
+        return read(path);
     }
+    let containers = up.containers.unwrap_or(usize::from(up.engine.is_empty()));
+    let spread = Spread { hosts: up.hosts, containers, segments: up.segments };
+    Ok(spread.topology().with_engines(&up.engine))
 }
 
 fn read(path: &Path) -> Result<Topology> {
@@ -270,7 +268,7 @@ fn treat_agent(agent: &Agent, json: bool) -> Result<()> {
 }
 
 fn treat_engine(engine: &Engine, json: bool) -> Result<()> {
-    let Engine { name, host, deed, engine: release, arguments } = engine;
+    let Engine { name, host, deed, release, arguments } = engine;
     let holder = Holder::find(&name.name)?;
     match deed {
         EngineDeed::Start if release.is_none() && arguments.is_empty() => holder.start_engine(host)?,
@@ -325,9 +323,9 @@ fn engine_told(engine: &EngineStatus) -> String {
     let version = engine.version.as_deref().unwrap_or(engine.release.as_str());
     match &engine.state {
         EngineState::Off => styled(FAINT, "not started"),
-        EngineState::Starting => styled(LOOK, &format!("{version} starting")),
+        EngineState::Starting => styled(LOOK, format!("{version} starting")),
         EngineState::Ready => styled(GOOD, version),
-        EngineState::Gone(how) => styled(BAD, &format!("{version} {how}")),
+        EngineState::Gone(how) => styled(BAD, format!("{version} {how}")),
     }
 }
 

@@ -14,8 +14,8 @@ pub(super) fn debian() -> String {
     let mut files: Vec<PathBuf> = folder.map(|entry| entry.path()).collect();
     files.sort();
     let all = [Path::new(SOURCES).to_owned()].into_iter().chain(files);
-    let texts = all.filter_map(|path| fs::read_to_string(path).ok());
-    texts.filter_map(|text| first_in(&text)).next().unwrap_or_else(|| DEFAULT.to_owned())
+    let mut texts = all.filter_map(|path| fs::read_to_string(path).ok());
+    texts.find_map(|text| first_in(&text)).unwrap_or_else(|| DEFAULT.to_owned())
 }
 
 /// Both forms name the mirror as one word: `deb [options] URI suite …` and `URIs: URI …`.
