@@ -1,7 +1,8 @@
-//! Installs what a task needs, then runs it: `cargo xtask demo | test | bench | fuzz`.
+//! Installs what a task needs, then runs it: `cargo xtask demo | test | bench | fuzz | engines`.
 //!
 //! Knows only names of programs and packages; what is shown, tested and measured lives in the crates.
 
+mod engines;
 mod packages;
 mod rooms;
 
@@ -19,6 +20,8 @@ cargo xtask TASK
   bench [NAME…]   what things cost, beside a peer or a limit in the same run
   fuzz TARGET [SECONDS]
                   feeds a decoder with hostile input (targets: see fuzz/targets), 60 s if not said
+  engines [--mariadb]
+                  real Docker engines for `byway lab up --engine`, in ~/.cache/byway (needs root once)
 
 Each installs the system packages that it lacks first, and says so.
 ";
@@ -42,6 +45,8 @@ fn main() -> ExitCode {
         ["demo", ref rest @ ..] => demo(rest),
         ["test", ref rest @ ..] => test(rest),
         ["bench", ref names @ ..] => bench(names),
+        ["engines"] => engines::set_up(false),
+        ["engines", "--mariadb"] => engines::set_up(true),
         ["fuzz", target] => fuzz(target, "60"),
         ["fuzz", target, seconds] => fuzz(target, seconds),
         _ => Err(Failure(USAGE.to_owned())),

@@ -22,9 +22,13 @@ pub(crate) fn install(wanted: &[(&str, &str)]) -> Outcome {
     run(apt("install").args(["--yes", "--no-install-recommends"]).args(&missing))
 }
 
+/// Whether we are the machine's root, or a user namespace's.
+pub(crate) fn is_root() -> bool {
+    std::fs::metadata("/proc/self").is_ok_and(|me| std::os::unix::fs::MetadataExt::uid(&me) == 0)
+}
+
 fn apt(verb: &str) -> Command {
-    let root = std::fs::metadata("/proc/self").is_ok_and(|me| std::os::unix::fs::MetadataExt::uid(&me) == 0);
-    let mut command = if root {
+    let mut command = if is_root() {
         Command::new("apt-get")
     } else {
         let mut sudo = Command::new("sudo");

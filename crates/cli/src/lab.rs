@@ -12,8 +12,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use byway_lab::{
-    AgentState, AgentStatus, Holder, Lab, NodeStatus, Options, Progress, Signal, Snapshot, Spread, Status,
-    Topology, Until,
+    AgentState, AgentStatus, EngineState, EngineStatus, Holder, Lab, NodeStatus, Options, Progress, Release,
+    Signal, Snapshot, Spread, Status, Topology, Until,
 };
 use clap::{Args, Subcommand, ValueEnum};
 use indicatif::{ProgressBar, ProgressStyle};
@@ -35,6 +35,8 @@ pub(crate) enum Command {
     Exec(Exec),
     /// Start or end the agent of a host
     Agent(Agent),
+    /// Start or end the Docker engine of a host
+    Engine(Engine),
     /// End a lab, and everything in it
     Down(Name),
     /// Tell the whole story with two hosts: before, after, hop by hop, and everything removed
@@ -68,9 +70,13 @@ pub(crate) struct Up {
     /// How many hosts
     #[arg(long, value_name = "N", default_value_t = 2)]
     hosts: usize,
-    /// How many containers on each host
-    #[arg(long, value_name = "N", default_value_t = 1)]
-    containers: usize,
+    /// How many containers on each host [default: 1, with Docker engines 0]
+    #[arg(long, value_name = "N")]
+    containers: Option<usize>,
+    /// Give each host a real Docker engine: `docker` (this machine's own), `20.10` or `28.5` (`cargo xtask engines`
+    /// makes them); of several, the hosts get one after the other
+    #[arg(long, value_name = "RELEASE", value_delimiter = ',', conflicts_with = "topology")]
+    engine: Vec<Release>,
     /// Over how many segments the hosts are spread; a router joins them
     #[arg(long, value_name = "N", default_value_t = 1)]
     segments: usize,
@@ -104,6 +110,36 @@ pub(crate) struct Agent {
     deed: Deed,
 }
 
+#[derive(Debug, Args)]
+pub(crate) struct Engine {
+    #[command(flatten)]
+    name: Name,
+    /// Whose engine
+    host: String,
+    /// What to do with it
+    #[arg(value_enum)]
+    deed: EngineDeed,
+    /// With `start`: another release from now on, on the same data
+    #[arg(long = "engine", value_name = "RELEASE")]
+    release: Option<Release>,
+    /// With `start`: what to tell dockerd from now on, beside /etc/docker/daemon.json
+    #[arg(last = true, value_name = "ARGUMENT")]
+    arguments: Vec<String>,
+}
+
+/// What can be done with an engine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum EngineDeed {
+    /// Start it and wait until it answers
+    Start,
+    /// End it with SIGTERM and wait until it is gone
+    Stop,
+    /// End it with SIGKILL and wait until it is gone; its containers go on
+    Kill,
+    /// Let it read its daemon.json again (SIGHUP)
+    Reload,
+}
+
 /// What can be done with an agent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Deed {
@@ -128,6 +164,7 @@ pub(crate) fn run(command: Command, json: bool) -> Result<ExitCode> {
             return byway_lab::exec(&Holder::find(&name.name)?, &node, program, arguments);
         }
         Command::Agent(agent) => treat_agent(&agent, json)?,
+        Command::Engine(engine) => treat_engine(&engine, json)?,
         Command::Down(Name { name }) => {
             let begun = Instant::now();
             Holder::find(&name)?.down()?;
@@ -160,10 +197,12 @@ fn make(up: &Up, json: bool) -> Result<()> {
 }
 
 fn topology(up: &Up) -> Result<Topology> {
-    match &up.topology {
-        Some(path) => read(path),
-        None => Ok(Spread { hosts: up.hosts, containers: up.containers, segments: up.segments }.topology()),
+    if let Some(path) = &up.topology {
+        return read(path);
     }
+    let containers = up.containers.unwrap_or(usize::from(up.engine.is_empty()));
+    let spread = Spread { hosts: up.hosts, containers, segments: up.segments };
+    Ok(spread.topology().with_engines(&up.engine))
 }
 
 fn read(path: &Path) -> Result<Topology> {
@@ -220,27 +259,74 @@ fn treat_agent(agent: &Agent, json: bool) -> Result<()> {
         Deed::Kill => holder.kill_agent(&agent.host, Signal::SIGKILL).map(|()| Until::Gone)?,
     };
     holder.await_agent(&agent.host, until)?;
-    let status = holder.status()?;
-    let node = status.nodes.iter().find(|node| node.name == agent.host).context("the host is gone")?;
+    let node = status_of(&holder, &agent.host)?;
     if json {
-        return print_json(node);
+        return print_json(&node);
     }
     print(&format!("{}: {}\n", agent.host, node.agent.as_ref().map(agent_told).unwrap_or_default()));
     Ok(())
 }
 
+fn treat_engine(engine: &Engine, json: bool) -> Result<()> {
+    let Engine { name, host, deed, release, arguments } = engine;
+    let holder = Holder::find(&name.name)?;
+    match deed {
+        EngineDeed::Start if release.is_none() && arguments.is_empty() => holder.start_engine(host)?,
+        EngineDeed::Start => {
+            let had =
+                status_of(&holder, host)?.engine.with_context(|| format!("{host} has no Docker engine"))?;
+            let iptables = holder.topology()?.hosts.into_iter().find(|one| one.name == *host);
+            let iptables =
+                iptables.and_then(|one| one.engine).map(|engine| engine.iptables).unwrap_or_default();
+            let release = release.clone().unwrap_or(had.release);
+            let arguments = arguments.clone();
+            holder.start_engine_as(host, &byway_lab::Engine { release, iptables, arguments })?;
+        }
+        EngineDeed::Stop => holder.stop_engine(host)?,
+        EngineDeed::Kill => holder.kill_engine(host)?,
+        EngineDeed::Reload => holder.signal_engine(host, Signal::SIGHUP)?,
+    }
+    let node = status_of(&holder, host)?;
+    if json {
+        return print_json(&node);
+    }
+    print(&format!("{host}: {}\n", node.engine.as_ref().map(engine_told).unwrap_or_default()));
+    Ok(())
+}
+
+fn status_of(holder: &Holder, host: &str) -> Result<NodeStatus> {
+    let nodes = holder.status()?.nodes;
+    nodes.into_iter().find(|node| node.name == host).with_context(|| format!("there is no host {host}"))
+}
+
 /// One line for each node.
 fn told(status: &Status) -> String {
+    let has_engines = status.nodes.iter().any(|node| node.engine.is_some());
     let rows = status.nodes.iter().map(|node| {
         [
             indented(node),
             node.kind.word().to_owned(),
             node.on.clone().unwrap_or_default(),
             node.addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join("  "),
+            node.engine.as_ref().map(engine_told).unwrap_or_default(),
             node.agent.as_ref().map(agent_told).unwrap_or_default(),
         ]
     });
+    if has_engines {
+        return table(["NODE", "KIND", "ON", "ADDRESSES", "DOCKER", "AGENT"], rows);
+    }
+    let rows = rows.map(|[node, kind, on, addresses, _, agent]| [node, kind, on, addresses, agent]);
     table(["NODE", "KIND", "ON", "ADDRESSES", "AGENT"], rows)
+}
+
+fn engine_told(engine: &EngineStatus) -> String {
+    let version = engine.version.as_deref().unwrap_or(engine.release.as_str());
+    match &engine.state {
+        EngineState::Off => styled(FAINT, "not started"),
+        EngineState::Starting => styled(LOOK, format!("{version} starting")),
+        EngineState::Ready => styled(GOOD, version),
+        EngineState::Gone(how) => styled(BAD, format!("{version} {how}")),
+    }
 }
 
 /// Containers stand under their host.

@@ -21,6 +21,7 @@ use nix::errno::Errno;
 use nix::mount::{MsFlags, mount};
 use nix::unistd::sethostname;
 
+use crate::engine::room;
 use crate::topology::{Host, SWITCH, Topology};
 
 /// Where the holder keeps what hosts write, and then each node its own.
@@ -74,6 +75,9 @@ pub(crate) fn furnish_host(host: &Host, topology: &Topology, privilege: Privileg
     put_sys(&format!("{stage}/sys"))?;
     put_run()?;
     make_folder("/run/byway")?;
+    if host.engine.is_some() {
+        room::furnish(host).context("prepare it for a Docker engine")?;
+    }
     UnixDatagram::bind(NOTIFY_SOCKET).with_context(|| format!("bind {NOTIFY_SOCKET}"))
 }
 
@@ -166,7 +170,7 @@ fn put_run() -> Result<()> {
     put("tmpfs", RUN, MsFlags::MS_NOSUID | MsFlags::MS_NODEV, Some(RUN_OPTIONS))
 }
 
-fn put(kind: &str, target: &str, flags: MsFlags, options: Option<&str>) -> Result<()> {
+pub(crate) fn put(kind: &str, target: &str, flags: MsFlags, options: Option<&str>) -> Result<()> {
     match mount(Some(kind), target, Some(kind), flags, options) {
         Ok(()) => Ok(()),
         Err(Errno::ENODEV) => bail!("mount {kind} on {target}: this kernel has no {kind}"),

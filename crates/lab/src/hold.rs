@@ -9,7 +9,8 @@
 //!                              └─ agent of docker42 …
 //! ```
 //!
-//! Both stages are the same command, `byway lab hold NAME`; the second knows itself by being PID 1. What they
+//! If there are Docker engines, the outer stage also leaves a keeper behind, which removes the lab's control groups
+//! when the holder has ended. Both stages are the same command, `byway lab hold NAME`; the second knows itself by being PID 1. What they
 //! need comes as open files: the conversation with `up` as standard input, the lab's socket as standard output.
 
 mod agents;
@@ -29,6 +30,7 @@ use nix::sys::socket::{AddressFamily, Backlog, SockFlag, SockType, UnixAddr, bin
 use nix::unistd::{Gid, Uid, chdir, dup2_stderr, dup2_stdin, dup2_stdout, setsid};
 
 use crate::allowed::why_no_user_namespace;
+use crate::engine::cgroups::{self, Keeper};
 use crate::furniture::{self, Privilege};
 use crate::raise;
 use crate::say::{self, Agents, Charter, News, Progress};
@@ -64,6 +66,7 @@ fn be_outer_stage(name: &str, starter: &mut UnixStream) -> Result<()> {
     setsid().context("leave the terminal")?;
     chdir("/").context("leave the working directory")?;
     let socket = take_name(name)?;
+    let keeper = if std::env::var_os(cgroups::KEEPER).is_some() { Some(Keeper::start(name)?) } else { None };
     let namespaces = CloneFlags::CLONE_NEWPID
         | CloneFlags::CLONE_NEWNS
         | CloneFlags::CLONE_NEWUTS
@@ -78,6 +81,7 @@ fn be_outer_stage(name: &str, starter: &mut UnixStream) -> Result<()> {
     let mut holder = Command::new(program);
     holder.args(["lab", "hold", name]).stdin(Stdio::inherit()).stdout(socket).stderr(Stdio::inherit());
     let holder = holder.spawn().context("start the holder")?;
+    keeper.map_or(Ok(()), |keeper| keeper.tell(holder.id()))?;
     say::tell(starter, &News::Holder(holder.id())).context("whoever started the lab went away")
 }
 
@@ -126,16 +130,21 @@ fn be_holder(name: &str, starter: &mut UnixStream) -> Result<()> {
     let nothing = File::options().read(true).write(true).open("/dev/null").context("open /dev/null")?;
     dup2_stdin(&nothing)?;
     dup2_stdout(&nothing)?;
-    let Charter { topology, agent, agents } =
+    let Charter { topology, agent, agents, engines } =
         say::hear(starter, CHARTER_BYTES_MAX)?.context("whoever started the lab went away")?;
     let privilege = if in_the_first_user_namespace()? { Privilege::Root } else { Privilege::User };
+    if privilege == Privilege::User && topology.hosts.iter().any(|host| host.engine.is_some()) {
+        bail!("real Docker engines need the machine's root: `sudo byway lab up --engine …`");
+    }
     allow_open_files()?;
     furniture::furnish_holder()?;
     let awaited = if agents == Agents::Started { topology.hosts.len() } else { 0 };
-    let mut told = Told { total: raise::steps(&topology) + awaited, done: 0, starter };
+    let with_engines = topology.hosts.iter().filter(|host| host.engine.is_some()).count();
+    let total = raise::steps(&topology) + with_engines + awaited;
+    let mut told = Told { total, done: 0, starter };
     let nodes = raise::raise(&topology, privilege, &mut || told.next("namespaces and wires"))?;
     listen(&socket, Backlog::MAXCONN).context("listen")?;
-    Hold::new(name, topology, nodes, agent)?.run(&socket, told, agents)
+    Hold::new(name, topology, nodes, agent, engines)?.run(&socket, told, agents)
 }
 
 /// Stays quiet from now on: nobody is left who would read it.

@@ -13,10 +13,11 @@ use nix::sys::signal::Signal;
 use nix::sys::socket::{getsockopt, sockopt};
 use nix::unistd::{Pid, Uid};
 
+use crate::engine::cgroups;
 use crate::namespaces;
 use crate::say::{self, Answer, Ask, Status, Until};
 use crate::socket;
-use crate::topology::Topology;
+use crate::topology::{Engine, Topology};
 
 /// How long an answer may take: the longest wait is for an agent, and the holder bounds that itself.
 const ANSWER_WAIT: Duration = Duration::from_secs(90);
@@ -31,7 +32,7 @@ pub struct Holder {
     process: OwnedFd,
 }
 
-/// An agent that runs: its process as this machine sees it.
+/// An agent or an engine that runs: its process as this machine sees it.
 #[derive(Debug)]
 pub struct AgentProcess {
     /// Its id in the PID namespace of whoever asked.
@@ -129,6 +130,8 @@ impl Holder {
             self.name,
             END_WAIT.as_secs()
         );
+        // The keeper does it too; this way nothing is left when we return.
+        cgroups::remove(&self.name);
         Ok(())
     }
 
@@ -161,12 +164,7 @@ impl Holder {
     /// # Errors
     /// When there is no such host, or its agent does not run.
     pub fn agent(&self, host: &str) -> Result<AgentProcess> {
-        let [process] = self.files(&Ask::Agent { host: host.into() })?;
-        let path = format!("/proc/self/fdinfo/{}", process.as_raw_fd());
-        let text = fs::read_to_string(&path).with_context(|| format!("read {path}"))?;
-        let pid =
-            text.lines().find_map(|line| line.strip_prefix("Pid:")).and_then(|pid| pid.trim().parse().ok());
-        Ok(AgentProcess { pid: pid.with_context(|| format!("the agent of {host} has just ended"))?, process })
+        self.process(&Ask::Agent { host: host.into() })
     }
 
     /// The process id of the running agent of a host.
@@ -175,6 +173,63 @@ impl Holder {
     /// As [`Holder::agent`].
     pub fn agent_pid(&self, host: &str) -> Result<u32> {
         Ok(self.agent(host)?.pid)
+    }
+
+    /// Starts the Docker engine of a host that does not run, as it ran last, and waits until it answers.
+    ///
+    /// # Errors
+    /// When there is no such host, it has no engine, the engine runs, or does not come up within a minute: then
+    /// with its last words.
+    pub fn start_engine(&self, host: &str) -> Result<()> {
+        self.done(&Ask::StartEngine { host: host.into(), engine: None })
+    }
+
+    /// The same with another release, on the same data, or with other arguments, from now on.
+    ///
+    /// # Errors
+    /// As [`Holder::start_engine`]; and when that release is not on this machine.
+    pub fn start_engine_as(&self, host: &str, engine: &Engine) -> Result<()> {
+        self.done(&Ask::StartEngine { host: host.into(), engine: Some(engine.clone()) })
+    }
+
+    /// Ends the engine of a host as a service manager does, with SIGTERM, and waits until it is gone.
+    ///
+    /// # Errors
+    /// When there is no such host, it has no engine, the engine does not run, or is not gone after a minute.
+    pub fn stop_engine(&self, host: &str) -> Result<()> {
+        self.done(&Ask::EndEngine { host: host.into(), signal: Signal::SIGTERM as i32 })
+    }
+
+    /// Ends the engine of a host with SIGKILL and waits until it is gone. Its containers go on.
+    ///
+    /// # Errors
+    /// As [`Holder::stop_engine`].
+    pub fn kill_engine(&self, host: &str) -> Result<()> {
+        self.done(&Ask::EndEngine { host: host.into(), signal: Signal::SIGKILL as i32 })
+    }
+
+    /// Sends a signal to the engine of a host: with SIGHUP it reads its daemon.json again. Does not wait.
+    ///
+    /// # Errors
+    /// When there is no such host, it has no engine, or the engine does not run.
+    pub fn signal_engine(&self, host: &str, signal: Signal) -> Result<()> {
+        self.done(&Ask::SignalEngine { host: host.into(), signal: signal as i32 })
+    }
+
+    /// The running engine of a host.
+    ///
+    /// # Errors
+    /// As [`Holder::signal_engine`].
+    pub fn engine(&self, host: &str) -> Result<AgentProcess> {
+        self.process(&Ask::Engine { host: host.into() })
+    }
+
+    /// The process id of the running engine of a host.
+    ///
+    /// # Errors
+    /// As [`Holder::engine`].
+    pub fn engine_pid(&self, host: &str) -> Result<u32> {
+        Ok(self.engine(host)?.pid)
     }
 
     /// A socket opened in a node's network namespace, of any kind (`socket(2)`), without root too.
@@ -202,6 +257,15 @@ impl Holder {
         let [user, pid, mount, net, uts] = self.files(&Ask::Namespaces { node: node.into() })?;
         let user = if is_ours(&user)? { None } else { Some(user) };
         Ok(Joined { user, pid, mount, net, uts })
+    }
+
+    fn process(&self, ask: &Ask) -> Result<AgentProcess> {
+        let [process] = self.files(ask)?;
+        let path = format!("/proc/self/fdinfo/{}", process.as_raw_fd());
+        let text = fs::read_to_string(&path).with_context(|| format!("read {path}"))?;
+        let pid =
+            text.lines().find_map(|line| line.strip_prefix("Pid:")).and_then(|pid| pid.trim().parse().ok());
+        Ok(AgentProcess { pid: pid.context("it has just ended")?, process })
     }
 
     fn done(&self, ask: &Ask) -> Result<()> {

@@ -6,6 +6,7 @@
 use std::ffi::OsString;
 use std::io;
 use std::os::unix::process::CommandExt;
+use std::path::Path;
 use std::process::{Command, ExitCode};
 
 use anyhow::{Context, Result};
@@ -17,6 +18,7 @@ use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::{Pid, chdir};
 
+use crate::engine::TOOLS;
 use crate::holder::{Holder, Joined};
 
 /// What is passed on to the command. The terminal sends its own to both of us.
@@ -40,7 +42,7 @@ const SIGNALLED: i32 = 128;
 pub fn exec(holder: &Holder, node: &str, program: &OsString, arguments: &[OsString]) -> Result<ExitCode> {
     let joined = holder.namespaces(node)?;
     let folder = std::env::current_dir().ok();
-    let path = path_with_us();
+    let us = std::env::current_exe().ok();
     enter(&joined).with_context(|| format!("join node {node}"))?;
     // Joining a mount namespace leaves us at its root; most folders are there as well.
     let stayed = folder.is_some_and(|folder| chdir(&folder).is_ok());
@@ -50,7 +52,7 @@ pub fn exec(holder: &Holder, node: &str, program: &OsString, arguments: &[OsStri
     let signals = block_signals()?;
     let mut command = Command::new(program);
     command.args(arguments);
-    if let Some(path) = path {
+    if let Some(path) = path_with(us.as_deref()) {
         // So that `exec NODE -- byway status` is this byway, installed or not; the program itself is looked for
         // in this path too.
         command.env("PATH", path);
@@ -62,12 +64,13 @@ pub fn exec(holder: &Holder, node: &str, program: &OsString, arguments: &[OsStri
     Ok(ExitCode::from(u8::try_from(status).unwrap_or(u8::MAX)))
 }
 
-/// The path, with the folder of this program first; once in the node, its `/proc` no longer knows us.
-fn path_with_us() -> Option<OsString> {
-    let us = std::env::current_exe().ok()?;
+/// The path, with the folder of this program first (once in the node, its `/proc` no longer knows us), and then the
+/// programs of the node's Docker engine, if it has one.
+fn path_with(us: Option<&Path>) -> Option<OsString> {
     let path = std::env::var_os("PATH").unwrap_or_default();
-    let folders = us.parent().map(std::path::Path::to_owned).into_iter().chain(std::env::split_paths(&path));
-    std::env::join_paths(folders).ok()
+    let tools = Path::new(TOOLS);
+    let first = us?.parent().into_iter().chain(tools.is_dir().then_some(tools)).map(Path::to_owned);
+    std::env::join_paths(first.chain(std::env::split_paths(&path))).ok()
 }
 
 fn enter(joined: &Joined) -> Result<()> {

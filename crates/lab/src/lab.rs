@@ -16,6 +16,7 @@ use anyhow::{Context, Result, anyhow, bail};
 
 use nix::unistd::Pid;
 
+use crate::engine::{Engines, cgroups};
 use crate::holder::Holder;
 use crate::say::{self, Agents, Charter, News, Progress};
 use crate::topology::Topology;
@@ -85,10 +86,11 @@ impl Lab {
     pub fn up(topology: &Topology, options: &Options, mut progress: impl FnMut(&Progress)) -> Result<Self> {
         refuse_flaws(topology)?;
         say::address(&options.name)?;
-        let mut tie = start(options)?;
+        let engines = find_engines(topology)?;
+        let mut tie = start(options, engines.is_some())?;
         let Options { agent, agents, .. } = options.clone();
         // If the holder has failed already, its news say why.
-        drop(say::tell(&mut tie, &Charter { topology: topology.clone(), agent, agents }));
+        drop(say::tell(&mut tie, &Charter { topology: topology.clone(), agent, agents, engines }));
         let pid = match next_news(&mut tie)? {
             News::Holder(pid) => Pid::from_raw(i32::try_from(pid)?),
             News::Failed(why) => bail!(why),
@@ -183,12 +185,26 @@ fn refuse_flaws(topology: &Topology) -> Result<()> {
     if flaws.is_empty() { Ok(()) } else { bail!("this cannot be a lab:\n{}", flaws.join("\n")) }
 }
 
+/// Where the topology's engines come from, if it has some.
+fn find_engines(topology: &Topology) -> Result<Option<Engines>> {
+    if topology.hosts.iter().all(|host| host.engine.is_none()) {
+        return Ok(None);
+    }
+    cgroups::sweep();
+    let engines = Engines::of_this_user()?;
+    engines.check(topology)?;
+    Ok(Some(engines))
+}
+
 /// Starts the outer stage, which starts the holder and ends.
-fn start(options: &Options) -> Result<UnixStream> {
+fn start(options: &Options, has_engines: bool) -> Result<UnixStream> {
     let (ours, theirs) = UnixStream::pair().context("make a connection")?;
     ours.set_read_timeout(Some(NEWS_WAIT))?;
     let mut command = Command::new(&options.byway);
     command.args(["lab", "hold", &options.name]).stdin(OwnedFd::from(theirs)).stdout(Stdio::null());
+    if has_engines {
+        command.env(cgroups::KEEPER, "1");
+    }
     let mut outer = command.spawn().with_context(|| format!("start {}", options.byway.display()))?;
     // The command keeps its copy of the far end open until it is dropped.
     drop(command);

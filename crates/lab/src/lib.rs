@@ -6,6 +6,7 @@
 //! nothing has a name in the file system.
 
 mod allowed;
+mod engine;
 mod furniture;
 mod hold;
 mod holder;
@@ -22,15 +23,19 @@ mod socket;
 mod topology;
 mod wires;
 
+pub use engine::Engines;
 pub use hold::hold;
 pub use holder::{AgentProcess, Holder};
 pub use join::exec;
 pub use lab::{Lab, Options};
 pub use nix::sys::signal::Signal;
 pub use repair::Vandal;
-pub use say::{AgentState, AgentStatus, Agents, NodeStatus, Progress, Status, Until};
+pub use say::{
+    AgentState, AgentStatus, Agents, EngineState, EngineStatus, NodeStatus, Progress, Status, Until,
+};
 pub use snapshot::Snapshot;
 pub use topology::{
-    BRIDGE, CONTAINERS_PER_HOST_MAX, Container, Flaw, HOSTS_MAX, Host, Kind, LINK_NAME_MAX, NODES_MAX,
-    Router, SEGMENTS_MAX, SWITCH, Segment, Spread, Topology,
+    BRIDGE, BadRelease, CONTAINERS_PER_HOST_MAX, Container, ENGINES_MAX, Engine, Flaw, HOSTS_MAX, Host,
+    Iptables, Kind, LINK_NAME_MAX, NODES_MAX, Release, Router, SEGMENTS_MAX, SWITCH, Segment, Spread,
+    Topology,
 };

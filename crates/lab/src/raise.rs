@@ -11,7 +11,7 @@ use anyhow::{Context, Result, anyhow};
 use crate::furniture::{self, Forwarding, Privilege};
 use crate::namespaces::Namespaces;
 use crate::ports;
-use crate::topology::{Host, Kind, Router, SWITCH, Segment, Topology};
+use crate::topology::{Container, Host, Kind, Router, SWITCH, Segment, Topology};
 use crate::wires::{Batch, ETH0, End, HOST_BRIDGE, HOST_PORTS, LOOPBACK, SWITCH_BRIDGES, SWITCH_PORTS};
 
 /// A node that stands.
@@ -53,15 +53,23 @@ pub(crate) fn raise(
 
 /// How often [`raise`] says that something is done.
 pub(crate) fn steps(topology: &Topology) -> usize {
-    2 * (topology.nodes().len() - 1)
+    2 * ours(topology).len()
+}
+
+/// The nodes that get namespaces here: Docker makes those of its containers, and the switch has the holder's.
+fn ours(topology: &Topology) -> Vec<(&str, Kind)> {
+    let is_ours = |(name, kind): &(&str, Kind)| match kind {
+        Kind::Switch => false,
+        Kind::Container => topology.engine_of(name).is_none(),
+        Kind::Host | Kind::Router => true,
+    };
+    topology.nodes().into_iter().filter(is_ours).collect()
 }
 
 fn furnish(topology: &Topology, privilege: Privilege, done: &mut dyn FnMut() -> Result<()>) -> Result<Nodes> {
     let mut nodes = Nodes::new();
-    let names: Vec<(&str, Kind)> =
-        topology.nodes().into_iter().filter(|(_, kind)| *kind != Kind::Switch).collect();
     let at_once = thread::available_parallelism().map_or(1, NonZero::get);
-    for some in names.chunks(at_once) {
+    for some in ours(topology).chunks(at_once) {
         let made: Vec<Result<Node>> = thread::scope(|scope| {
             let make = |&(name, kind)| scope.spawn(move || make_node(topology, name, kind, privilege));
             let threads: Vec<_> = some.iter().map(make).collect();
@@ -148,7 +156,7 @@ fn wire_host(
 ) -> Result<()> {
     named(nodes, &host.name)?.inside_net(|| wire_host_itself(topology, host, nodes))?;
     done()?;
-    for container in &host.containers {
+    for container in lab_made(host) {
         let addresses = container.addresses.iter().filter_map(|address| host.in_subnet(*address));
         let mut batch = Batch::default();
         batch.up(LOOPBACK);
@@ -169,9 +177,11 @@ fn wire_host_itself(topology: &Topology, host: &Host, nodes: &Nodes) -> Result<(
     batch.up(LOOPBACK);
     batch.up(ETH0);
     host.in_segment(segment).into_iter().for_each(|address| batch.address(ETH0, address));
-    batch.bridge(End { name: &host.bridge, index: HOST_BRIDGE });
-    host.bridge_addresses().into_iter().for_each(|address| batch.address(HOST_BRIDGE, address));
-    for (index, container) in (HOST_PORTS..).zip(&host.containers) {
+    if host.engine.is_none() {
+        batch.bridge(End { name: &host.bridge, index: HOST_BRIDGE });
+        host.bridge_addresses().into_iter().for_each(|address| batch.address(HOST_BRIDGE, address));
+    }
+    for (index, container) in (HOST_PORTS..).zip(lab_made(host)) {
         let near = End { name: &format!("veth{}", container.name), index };
         batch.wire(near, HOST_BRIDGE, End { name: "eth0", index: ETH0 }, net_of(nodes, &container.name)?);
     }
@@ -181,6 +191,11 @@ fn wire_host_itself(topology: &Topology, host: &Host, nodes: &Nodes) -> Result<(
         }
     }
     batch.send()
+}
+
+/// The containers that are not made by an engine.
+fn lab_made(host: &Host) -> &[Container] {
+    if host.engine.is_some() { &[] } else { &host.containers }
 }
 
 /// The bridge's addresses that a container can use: one of each family that it has, from its own subnet.
@@ -196,7 +211,7 @@ fn gateways(host: &Host, addresses: &[std::net::IpAddr]) -> Vec<std::net::IpAddr
 fn await_ports(topology: &Topology, nodes: &Nodes) -> Result<()> {
     let legs = topology.routers.iter().map(|router| legs(topology, router).count()).sum::<usize>();
     ports::await_forwarding(topology.hosts.len() + legs).context(SWITCH)?;
-    for host in topology.hosts.iter().filter(|host| !host.containers.is_empty()) {
+    for host in topology.hosts.iter().filter(|host| !lab_made(host).is_empty()) {
         let namespaces = named(nodes, &host.name)?;
         namespaces
             .inside_net(|| ports::await_forwarding(host.containers.len()))

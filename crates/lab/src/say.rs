@@ -14,7 +14,8 @@ use nix::sys::socket::{ControlMessage, ControlMessageOwned, MsgFlags, recvmsg, s
 use nix::unistd::Uid;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-use crate::topology::{Kind, Topology};
+use crate::engine::Engines;
+use crate::topology::{Engine, Kind, Release, Topology};
 
 /// The longest line: the topology of the largest lab is under a quarter of it.
 const LINE_BYTES_MAX: usize = 4 << 20;
@@ -30,6 +31,8 @@ pub(crate) struct Charter {
     /// The agent's command line.
     pub(crate) agent: Vec<String>,
     pub(crate) agents: Agents,
+    /// Where engines come from, if the topology has some.
+    pub(crate) engines: Option<Engines>,
 }
 
 /// When the agents of a lab are started.
@@ -71,12 +74,46 @@ pub(crate) enum Ask {
     Topology,
     Status,
     Down,
-    Namespaces { node: String },
-    Socket { node: String, domain: i32, kind: i32, protocol: i32 },
-    StartAgent { host: String },
-    SignalAgent { host: String, signal: i32 },
-    AwaitAgent { host: String, until: Until },
-    Agent { host: String },
+    Namespaces {
+        node: String,
+    },
+    Socket {
+        node: String,
+        domain: i32,
+        kind: i32,
+        protocol: i32,
+    },
+    StartAgent {
+        host: String,
+    },
+    SignalAgent {
+        host: String,
+        signal: i32,
+    },
+    AwaitAgent {
+        host: String,
+        until: Until,
+    },
+    Agent {
+        host: String,
+    },
+    /// With what it had last, or with something else from now on.
+    StartEngine {
+        host: String,
+        engine: Option<Engine>,
+    },
+    /// Waits until it has ended.
+    EndEngine {
+        host: String,
+        signal: i32,
+    },
+    SignalEngine {
+        host: String,
+        signal: i32,
+    },
+    Engine {
+        host: String,
+    },
 }
 
 /// What can be waited for.
@@ -125,6 +162,34 @@ pub struct NodeStatus {
     pub gateways: Vec<IpAddr>,
     /// Its agent, if it is a host that is to have one.
     pub agent: Option<AgentStatus>,
+    /// Its Docker engine, if it is a host that has a real one.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub engine: Option<EngineStatus>,
+}
+
+/// A Docker engine as the lab sees it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EngineStatus {
+    /// Where it comes from.
+    pub release: Release,
+    /// What it calls its version, when it answered last.
+    pub version: Option<String>,
+    /// Where it is in its life.
+    pub state: EngineState,
+}
+
+/// Where an engine is in its life.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum EngineState {
+    /// Never started.
+    Off,
+    /// Started, does not answer yet.
+    Starting,
+    /// It has answered.
+    Ready,
+    /// It has ended, in these words.
+    Gone(String),
 }
 
 /// An agent as the lab sees it.

@@ -3,6 +3,7 @@
 //! Pure: says what should stand, makes nothing. A topology comes from a file ([`Topology::parse`]), from two
 //! numbers ([`Topology::spread`]) or from a test; [`Topology::flaws`] judges all of them.
 
+mod engine;
 mod flaws;
 mod spread;
 mod text;
@@ -13,6 +14,7 @@ use byway_fabric::cluster;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
+pub use engine::{BadRelease, ENGINES_MAX, Engine, Iptables, Release};
 pub use flaws::{CONTAINERS_PER_HOST_MAX, Flaw, HOSTS_MAX, NODES_MAX, SEGMENTS_MAX};
 pub use spread::Spread;
 
@@ -56,6 +58,8 @@ pub struct Host {
     pub subnets: Vec<IpNet>,
     /// The name of the bridge that its containers are on.
     pub bridge: String,
+    /// Its Docker engine, if it has a real one: that makes the bridge and the containers then.
+    pub engine: Option<Engine>,
     /// Its containers.
     pub containers: Vec<Container>,
 }
@@ -65,7 +69,7 @@ pub struct Host {
 pub struct Container {
     /// Its name; the host's end of its wire is called `veth` and this.
     pub name: String,
-    /// The addresses of its `eth0`, inside the host's subnets.
+    /// The addresses of its `eth0`, inside the host's subnets. None if Docker gives them.
     pub addresses: Vec<IpAddr>,
 }
 

@@ -90,7 +90,7 @@ fn all_mistakes_of_form_are_told_at_once() {
         r#"lab.toml:1:1: unknown key hots (did you mean host? there are: segment, host, router)
         lab.toml:2:1: addresses is missing
         lab.toml:3:8: name is a text, this is a number
-        lab.toml:4:1: unknown key adresses (did you mean addresses? there are: name, segment, addresses, subnets, bridge, container)
+        lab.toml:4:1: unknown key adresses (did you mean addresses? there are: name, segment, addresses, subnets, bridge, engine, iptables, container)
         lab.toml:5:12: "172.41.0.0" is not a prefix like 10.0.0.0/24
         lab.toml:5:26: this is a number, not a prefix like 10.0.0.0/24
         lab.toml:8:12: prefixes is a list, this is a text
@@ -166,4 +166,21 @@ addresses = ["192.168.199.42", "fd00:199::42"]
 subnets = ["172.42.0.0/16", "fd00:172:42::/64"]
 "#
     );
+}
+
+#[test]
+fn an_engine_is_a_key_of_its_host() {
+    let host = "[[host]]\nname = \"a\"\naddresses = [\"192.168.199.2\"]\nsubnets = [\"10.2.0.0/16\"]\n";
+    let read = |more: &str| Topology::parse("lab.toml", &format!("{host}{more}"));
+    let told = |more: &str| read(more).unwrap_err().to_string();
+    let topology =
+        read("engine = \"28.5\"\niptables = \"legacy\"\n[[host.container]]\nname = \"c\"\n").unwrap();
+    let engine = topology.hosts[0].engine.as_ref().unwrap();
+    assert_eq!((engine.release.as_str(), engine.iptables), ("28.5", byway_lab::Iptables::Legacy));
+    assert!(topology.hosts[0].containers[0].addresses.is_empty(), "Docker gives them");
+    assert!(told("engine = \"../x\"\n").contains("\"../x\" is no Docker engine"));
+    assert!(told("engine = \"28.5\"\niptables = \"ipchains\"\n").contains("no iptables: nft or legacy"));
+    assert!(told("iptables = \"nft\"\n").contains("iptables is for a host with an engine"));
+    let given = "engine = \"28.5\"\n[[host.container]]\nname = \"c\"\naddresses = [\"10.2.0.2\"]\n";
+    assert!(told(given).contains("Docker gives c its addresses"));
 }

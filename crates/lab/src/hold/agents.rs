@@ -19,8 +19,8 @@ use crate::say::{AgentState, AgentStatus};
 const NOTIFICATION_BYTES_MAX: usize = 4096;
 /// How much of a log is told when its agent has ended early.
 const LOG_TAIL_BYTES: u64 = 2048;
-/// Where programs are looked for: an agent calls `nft`.
-const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+/// Where programs are looked for: an agent calls `nft`. Those of the host's Docker engine come first, if it has one.
+const PATH: &str = "/run/engine/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// One host's agent.
 #[derive(Debug)]
@@ -70,12 +70,7 @@ impl Agent {
 
     /// It has ended.
     pub(super) fn ended(&mut self, how: WaitStatus) {
-        let words = match how {
-            WaitStatus::Exited(_, status) => format!("exited with status {status}"),
-            WaitStatus::Signaled(_, signal, _) => format!("ended by {signal}"),
-            other => format!("{other:?}"),
-        };
-        self.state = AgentState::Gone(words);
+        self.state = AgentState::Gone(words(how));
         self.pid = None;
     }
 
@@ -97,6 +92,15 @@ impl Agent {
             Ok(String::from_utf8_lossy(&tail).trim_end().to_owned())
         };
         self.log.as_ref().and_then(|log| read(log).ok()).unwrap_or_default()
+    }
+}
+
+/// How a process has ended.
+pub(super) fn words(how: WaitStatus) -> String {
+    match how {
+        WaitStatus::Exited(_, status) => format!("exited with status {status}"),
+        WaitStatus::Signaled(_, signal, _) => format!("ended by {signal}"),
+        other => format!("{other:?}"),
     }
 }
 

@@ -23,11 +23,15 @@ use nix::sys::socket::{getsockopt, sockopt};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 
+mod engines;
+
+use self::engines::{Container, Engines};
 use super::agents::Agent;
 use super::{Told, be_quiet};
-use crate::namespaces;
+use crate::engine;
+use crate::namespaces::{self, Namespaces};
 use crate::raise::{Node, Nodes};
-use crate::say::{self, AgentState, Agents, Answer, Ask, News, NodeStatus, Status, Until};
+use crate::say::{self, AgentState, AgentStatus, Agents, Answer, Ask, News, NodeStatus, Status, Until};
 use crate::socket;
 use crate::topology::{Host, Kind, SWITCH, Topology};
 
@@ -51,11 +55,18 @@ pub(super) struct Hold {
     pid: OwnedFd,
     agents: Mutex<BTreeMap<String, Agent>>,
     changed: Condvar,
+    engines: Engines,
     clients: AtomicUsize,
 }
 
 impl Hold {
-    pub(super) fn new(name: &str, topology: Topology, nodes: Nodes, program: Vec<String>) -> Result<Self> {
+    pub(super) fn new(
+        name: &str,
+        topology: Topology,
+        nodes: Nodes,
+        program: Vec<String>,
+        roots: Option<engine::Engines>,
+    ) -> Result<Self> {
         let hosts = topology.hosts.iter().map(|host| host.name.clone());
         let agents: BTreeMap<String, Agent> = hosts.map(|host| (host, Agent::off())).collect();
         for node in nodes.values() {
@@ -63,6 +74,7 @@ impl Hold {
         }
         Ok(Self {
             name: name.to_owned(),
+            engines: Engines::of(&topology, roots),
             topology,
             nodes,
             program,
@@ -81,6 +93,7 @@ impl Hold {
         signals.thread_block().context("block signals")?;
         let signals = SignalFd::with_flags(&signals, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC)?;
         let hold = Arc::new(self);
+        hold.raise_engines(&signals, &mut told)?;
         if agents == Agents::Started {
             for host in &hold.topology.hosts {
                 hold.start_agent(&host.name)?;
@@ -201,11 +214,13 @@ impl Hold {
             }
         }
         let mut agents = self.agents();
+        let mut engines = self.engines.lock();
         loop {
             // Everybody's orphans end up with PID 1, so not every child is an agent.
             match waitpid(None::<Pid>, Some(WaitPidFlag::WNOHANG)) {
                 Ok(WaitStatus::StillAlive) | Err(_) => return Ok(()),
                 Ok(ended) => {
+                    self.engines.ended(&mut engines, ended);
                     if let Some(agent) =
                         agents.values_mut().find(|agent| agent.pid.is_some() && agent.pid == ended.pid())
                     {
@@ -258,13 +273,21 @@ impl Hold {
             Ask::Status => Answer::Status(self.status()),
             Ask::Down => Answer::Done,
             Ask::Namespaces { node } => {
+                if let Some(container) = self.container(&node)? {
+                    let Container { pid, namespaces: Namespaces { mount, net, uts } } = &container;
+                    let files = [&self.user, pid, mount, net, uts].map(AsFd::as_fd);
+                    return say::tell_with(caller, &Answer::Namespaces, &files);
+                }
                 let node = &self.node(&node)?.namespaces;
                 let files = [&self.user, &self.pid, &node.mount, &node.net, &node.uts].map(AsFd::as_fd);
                 return say::tell_with(caller, &Answer::Namespaces, &files);
             }
             Ask::Socket { node, domain, kind, protocol } => {
-                let socket =
-                    self.node(&node)?.namespaces.inside_net(|| socket::open(domain, kind, protocol))?;
+                let open = || socket::open(domain, kind, protocol);
+                let socket = match self.container(&node)? {
+                    Some(container) => container.namespaces.inside_net(open)?,
+                    None => self.node(&node)?.namespaces.inside_net(open)?,
+                };
                 return say::tell_with(caller, &Answer::Done, &[socket.as_fd()]);
             }
             Ask::StartAgent { host } => self.start_agent(&host).map(|()| Answer::Done)?,
@@ -276,6 +299,13 @@ impl Hold {
             Ask::Agent { host } => {
                 let process = self
                     .with_agent(&host, |agent| socket::pidfd(agent.pid.context("its agent does not run")?))?;
+                return say::tell_with(caller, &Answer::Done, &[process.as_fd()]);
+            }
+            Ask::StartEngine { host, engine } => self.start_engine(&host, engine).map(|()| Answer::Done)?,
+            Ask::EndEngine { host, signal } => self.end_engine(&host, signal).map(|()| Answer::Done)?,
+            Ask::SignalEngine { host, signal } => self.signal_engine(&host, signal).map(|()| Answer::Done)?,
+            Ask::Engine { host } => {
+                let process = self.engine_process(&host)?;
                 return say::tell_with(caller, &Answer::Done, &[process.as_fd()]);
             }
         };
@@ -327,12 +357,16 @@ impl Hold {
 
     fn node(&self, name: &str) -> Result<&Node> {
         let names = self.topology.nodes().into_iter().map(|(name, _)| name);
-        let unknown = || anyhow!("there is no node {name} ({})", crate::names::suggest(name, names));
+        let unknown = || match self.topology.engine_of(name) {
+            Some(host) => anyhow!("{name} is a container of Docker on {}", host.name),
+            None => anyhow!("there is no node {name} ({})", crate::names::suggest(name, names)),
+        };
         self.nodes.get(name).ok_or_else(unknown)
     }
 
     fn status(&self) -> Status {
-        let agents = self.agents();
+        let agents: BTreeMap<String, AgentStatus> =
+            self.agents().iter().map(|(host, agent)| (host.clone(), agent.status())).collect();
         let mut nodes = vec![node(SWITCH, Kind::Switch, None, Vec::new())];
         for router in &self.topology.routers {
             let with_length = |address| {
@@ -343,8 +377,13 @@ impl Hold {
             nodes.push(node(&router.name, Kind::Router, None, addresses));
         }
         for host in &self.topology.hosts {
-            let agent = agents.get(&host.name).map(Agent::status);
-            nodes.push(NodeStatus { agent, ..self.host_status(host) });
+            let agent = agents.get(&host.name).cloned();
+            let engine = self.engines.status(&host.name);
+            nodes.push(NodeStatus { agent, engine, ..self.host_status(host) });
+            if host.engine.is_some() {
+                nodes.extend(self.docker_containers(host));
+                continue;
+            }
             for container in &host.containers {
                 let addresses =
                     container.addresses.iter().filter_map(|address| host.in_subnet(*address)).collect();
@@ -357,7 +396,9 @@ impl Hold {
     fn host_status(&self, host: &Host) -> NodeStatus {
         let segment = self.topology.segment(&host.segment);
         let mut addresses = segment.map(|segment| host.in_segment(segment)).unwrap_or_default();
-        addresses.extend(host.bridge_addresses());
+        if host.engine.is_none() {
+            addresses.extend(host.bridge_addresses());
+        }
         let gateways = segment.map(|segment| self.topology.gateways(segment)).unwrap_or_default();
         NodeStatus { gateways, ..node(&host.name, Kind::Host, Some(&host.segment), addresses) }
     }
@@ -371,6 +412,7 @@ fn node(name: &str, kind: Kind, on: Option<&str>, addresses: Vec<IpNet>) -> Node
         addresses,
         gateways: Vec::new(),
         agent: None,
+        engine: None,
     }
 }
 

@@ -9,7 +9,7 @@ use std::net::IpAddr;
 use byway_fabric::cluster::HostName;
 use ipnet::IpNet;
 
-use super::{Container, Host, LINK_NAME_MAX, Router, Segment, Topology, nth};
+use super::{BRIDGE, Container, ENGINES_MAX, Host, LINK_NAME_MAX, Router, Segment, Topology, nth};
 
 /// Hosts in a lab: with one /16 each and one number each there are 253; this leaves some.
 pub const HOSTS_MAX: usize = 250;
@@ -92,6 +92,8 @@ impl<'a> Check<'a> {
         self.at_most("segment", segments.len(), SEGMENTS_MAX, "segments");
         let nodes = self.topology.nodes().len() - 1;
         self.at_most("host", nodes, NODES_MAX, "hosts, containers and routers");
+        let engines = hosts.iter().filter(|host| host.engine.is_some()).count();
+        self.at_most("host", engines, ENGINES_MAX, "Docker engines");
         if hosts.is_empty() {
             self.flaw("host", "a lab has at least one host".into());
         }
@@ -152,6 +154,15 @@ impl<'a> Check<'a> {
             );
         }
         self.underlay(place, host);
+        if host.engine.is_some() && host.bridge == BRIDGE {
+            let at_most_one =
+                |ipv4| host.subnets.iter().filter(|one| one.addr().is_ipv4() == ipv4).count() < 2;
+            if !at_most_one(true) || !at_most_one(false) {
+                let hint = format!("{BRIDGE} holds one; with another bridge they are for networks of Docker");
+                let what = "an engine's subnets are at most one of each family".into();
+                self.flaw_with_hint(&format!("{place}.subnets"), what, hint);
+            }
+        }
         for (at, subnet) in host.subnets.iter().enumerate() {
             self.subnet(&format!("{place}.subnets[{at}]"), (nth, at), host, subnet);
         }
@@ -205,6 +216,13 @@ impl<'a> Check<'a> {
 
     fn container(&mut self, place: &str, host: &'a Host, container: &'a Container) {
         self.name(&format!("{place}.name"), "container", &container.name, CONTAINER_NAME_MAX);
+        if host.engine.is_some() {
+            if !container.addresses.is_empty() {
+                let what = format!("Docker gives {} its addresses", container.name);
+                self.flaw(&format!("{place}.addresses"), what);
+            }
+            return;
+        }
         self.one_of_each_family(&format!("{place}.addresses"), container.addresses.iter().copied());
         for (at, address) in container.addresses.iter().enumerate() {
             let place = format!("{place}.addresses[{at}]");

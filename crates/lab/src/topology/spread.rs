@@ -65,6 +65,7 @@ fn host(nth: usize, nth_segment: usize, containers: usize) -> Host {
         addresses: underlay(nth_segment, number),
         subnets,
         bridge: BRIDGE.into(),
+        engine: None,
         containers: Vec::new(),
     };
     host.containers = (0..containers)

@@ -11,6 +11,8 @@
 //! addresses = ["192.168.199.41", "fd00:199::41"]
 //! subnets = ["172.41.0.0/16", "fd00:172:41::/64"]
 //! bridge = "docker0"                # default
+//! engine = "28.5"                   # default: none; a real Docker engine, `docker` for this machine's own
+//! iptables = "legacy"               # default: nft; what the engine makes its rules with
 //! [[host.container]]
 //! name = "c41"
 //! addresses = ["172.41.0.2"]        # default: the next free one from 2 up, of each family
@@ -28,7 +30,7 @@ use byway_fabric::mistake::{Mistake, Mistakes};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::{BRIDGE, Container, Flaw, Host, Router, Segment, Spread, Topology};
+use super::{BRIDGE, Container, Engine, Flaw, Host, Iptables, Release, Router, Segment, Spread, Topology};
 
 /// The longest file that is read: a lab of the largest size takes a quarter of it.
 pub(crate) const TEXT_BYTES_MAX: usize = 1 << 20;
@@ -98,22 +100,54 @@ impl Reader {
     }
 
     fn host(&mut self, fields: &Fields<'_, '_>, first_segment: &str) -> Host {
-        self.known(fields, &["name", "segment", "addresses", "subnets", "bridge", "container"]);
+        self.known(
+            fields,
+            &["name", "segment", "addresses", "subnets", "bridge", "engine", "iptables", "container"],
+        );
         let mut host = Host {
             name: self.name(fields),
             segment: self.text(fields, "segment").unwrap_or_else(|| first_segment.into()),
             addresses: self.list(fields, "addresses", "an IP address"),
             subnets: self.list(fields, "subnets", "a prefix like 10.0.0.0/24"),
             bridge: self.text(fields, "bridge").unwrap_or_else(|| BRIDGE.into()),
+            engine: self.engine(fields),
             containers: Vec::new(),
         };
         host.containers = self.tables(fields, "container", Self::container);
+        if host.engine.is_some() {
+            return host;
+        }
         for nth in 0..host.containers.len() {
             if host.containers[nth].addresses.is_empty() {
                 host.containers[nth].addresses = host.container_addresses(nth);
             }
         }
         host
+    }
+
+    fn engine(&mut self, fields: &Fields<'_, '_>) -> Option<Engine> {
+        let release: Option<Release> = self.word(fields, "engine", str::parse);
+        let iptables = self.word(fields, "iptables", |text| match text {
+            "nft" => Ok(Iptables::Nft),
+            "legacy" => Ok(Iptables::Legacy),
+            other => Err(format!("{other:?} is no iptables: nft or legacy")),
+        });
+        if let (None, Some(value)) = (fields.get("engine"), fields.get("iptables")) {
+            self.mistake(value.span(), "iptables is for a host with an engine".into(), None);
+        }
+        Some(Engine { iptables: iptables.unwrap_or_default(), ..release?.into() })
+    }
+
+    /// A text that must be read as something, if it is there.
+    fn word<T, E: ToString>(
+        &mut self,
+        fields: &Fields<'_, '_>,
+        key: &str,
+        read: impl FnOnce(&str) -> Result<T, E>,
+    ) -> Option<T> {
+        let text = self.text(fields, key)?;
+        let span = fields.get(key)?.span();
+        read(&text).map_err(|error| self.mistake(span, error.to_string(), None)).ok()
     }
 
     fn container(&mut self, fields: &Fields<'_, '_>) -> Container {

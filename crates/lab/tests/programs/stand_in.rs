@@ -18,6 +18,7 @@ fn main() -> Result<ExitCode> {
         }
         ["make", "and-wait"] => make_and_wait(),
         ["make", "and-look"] => make_and_look(),
+        ["make", "engines"] => make_engines(),
         ["agent", "ready"] => be_ready(),
         ["agent", "fails"] => bail!("no agent of mine"),
         ["agent", "never"] => wait_for_ever(),
@@ -45,6 +46,12 @@ fn make_and_look() -> Result<ExitCode> {
     }
     lab.down()?;
     say("down")?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn make_engines() -> Result<ExitCode> {
+    let topology = Topology::two_hosts().with_engines(&["28.5".parse()?]);
+    Lab::up(&topology, &Options::private(&std::env::current_exe()?).without_agents(), |_| {})?.down()?;
     Ok(ExitCode::SUCCESS)
 }
 
