@@ -1,0 +1,201 @@
+//! The contract with Docker, kept on real engines: 20.10, 28.5, and one of each as in the days of the seeds.
+
+#![allow(clippy::unwrap_used, reason = "for tests only")]
+
+mod common;
+
+use std::net::IpAddr;
+
+use byway_lab::{Lab, Options, Release, Spread};
+use common::{BYWAY, Ear, ping, problems, run, source_seen};
+
+const PAIRS: [[&str; 2]; 3] = [["20.10", "20.10"], ["28.5", "28.5"], ["20.10", "28.5"]];
+
+/// Two real engines with a container each, and agents that have made their peace with them.
+fn engines(releases: [&str; 2]) -> Lab {
+    let releases = releases.map(|text| text.parse::<Release>().unwrap());
+    let topology = Spread { hosts: 2, containers: 1, segments: 1 }.topology().with_engines(&releases);
+    let lab = Lab::up(&topology, &Options::private(BYWAY.as_ref()), |_| {});
+    let lab = lab.unwrap_or_else(|error| panic!("{error:#}"));
+    until_reaching(&lab);
+    lab
+}
+
+/// The addresses that Docker gave a container.
+fn addresses(lab: &Lab, container: &str) -> Vec<IpAddr> {
+    let nodes = lab.status().unwrap().nodes;
+    let node = nodes.into_iter().find(|node| node.name == container).unwrap();
+    assert_eq!(node.addresses.len(), 2, "one of each family: {:?}", node.addresses);
+    node.addresses.into_iter().map(|net| net.addr()).collect()
+}
+
+/// The containers reach each other, both ways, with both families, once the agents have heard of what happened.
+fn until_reaching(lab: &Lab) {
+    for (from, to, host) in [("c41", "c42", "docker42"), ("c42", "c41", "docker41")] {
+        for address in addresses(lab, to) {
+            let ear = Ear::open(lab, host);
+            let said = ear.until(&format!("{from} reaches {address}"), || {
+                let once = ["-n", "-c1", "-W1", &address.to_string()];
+                let out = lab.command(from, "ping").args(once).output().unwrap();
+                let said = String::from_utf8_lossy(&out.stdout).into_owned();
+                if out.status.success() { Ok(said) } else { Err(said) }
+            });
+            assert!(said.contains("ttl=62"), "{from} to {to}: {said}");
+        }
+    }
+}
+
+/// The kernel's rules that carry our comment, of both families.
+fn accepts(lab: &Lab, host: &str) -> Vec<String> {
+    let saved = run(lab, host, "iptables-save; ip6tables-save");
+    saved.lines().filter(|line| line.contains("--comment byway ")).map(str::to_owned).collect()
+}
+
+#[test]
+fn containers_on_real_engines_reach_each_other_with_their_own_addresses() {
+    for pair in PAIRS {
+        let lab = engines(pair);
+        for (from, to) in [("c41", "c42"), ("c42", "c41")] {
+            for (own, at) in addresses(&lab, from).into_iter().zip(addresses(&lab, to)) {
+                assert_eq!(source_seen(&lab, from, to, &at.to_string()), own, "{pair:?}");
+            }
+        }
+        for host in ["docker41", "docker42"] {
+            assert_eq!(problems(&lab, host), [""; 0], "{pair:?}");
+        }
+    }
+}
+
+#[test]
+fn outsiders_stay_outside_and_what_leaves_is_masqueraded() {
+    for pair in PAIRS {
+        let lab = engines(pair);
+        run(
+            &lab,
+            "switch",
+            "ip address add 192.168.199.9/24 dev lan; ip route add 172.41.0.0/16 via 192.168.199.41",
+        );
+        let c41 = addresses(&lab, "c41")[0].to_string();
+        let out = lab.command("switch", "ping").args(["-n", "-c1", "-W1", &c41]).output().unwrap();
+        assert!(!out.status.success(), "{pair:?}: an outsider reached a container");
+        let seen = source_seen(&lab, "c41", "switch", "192.168.199.9");
+        assert_eq!(seen.to_string(), "192.168.199.41", "{pair:?}");
+    }
+}
+
+#[test]
+fn what_is_flushed_comes_back_before_a_second_has_passed() {
+    for pair in PAIRS {
+        let lab = engines(pair);
+        for damage in ["iptables -F DOCKER-USER", "iptables -t raw -F", "nft delete table inet byway"] {
+            let before = accepts(&lab, "docker41");
+            run(&lab, "docker41", damage);
+            let ear = Ear::open(&lab, "docker41");
+            ear.until(damage, || match accepts(&lab, "docker41") {
+                now if now == before => Ok(()),
+                now => Err(format!("{now:?}")),
+            });
+            ear.until_at_rest();
+            until_reaching(&lab);
+        }
+    }
+}
+
+#[test]
+fn an_accept_that_was_pushed_behind_comes_forward_and_the_admins_drop_stays_in_force() {
+    let lab = engines(["28.5", "28.5"]);
+    run(&lab, "docker41", "iptables -I DOCKER-USER -j RETURN");
+    Ear::open(&lab, "docker41").until("ours stands first", || {
+        let rules = run(&lab, "docker41", "iptables -S DOCKER-USER");
+        match rules.lines().nth(1) {
+            Some(first) if first.contains("byway") => Ok(()),
+            _ => Err(rules),
+        }
+    });
+    let c42 = addresses(&lab, "c42")[0];
+    run(&lab, "docker41", &format!("iptables -I DOCKER-USER -s {c42} -j DROP"));
+    Ear::open(&lab, "docker41").until_at_rest();
+    let c41 = addresses(&lab, "c41")[0].to_string();
+    let out = lab.command("c42", "ping").args(["-n", "-c1", "-W1", &c41]).output().unwrap();
+    assert!(!out.status.success(), "the admin's drop is in force");
+}
+
+#[test]
+fn containers_networks_and_engines_come_and_go() {
+    for pair in PAIRS {
+        let lab = engines(pair);
+        run(&lab, "docker41", "docker restart -t 0 c41");
+        until_reaching(&lab);
+        run(&lab, "docker41", "docker network create other; docker run -d --name second busybox sleep 1000");
+        until_reaching(&lab);
+        run(&lab, "docker41", "docker rm -f second; docker network rm other");
+        lab.signal_engine("docker41", byway_lab::Signal::SIGHUP).unwrap();
+        until_reaching(&lab);
+        lab.stop_engine("docker41").unwrap();
+        lab.start_engine("docker41").unwrap();
+        run(&lab, "docker41", "docker start c41");
+        until_reaching(&lab);
+    }
+}
+
+#[test]
+fn networks_that_are_not_opted_in_stay_out_of_reach() {
+    let lab = engines(["28.5", "28.5"]);
+    // Inside the leased subnet's neighbourhood, but nobody opted it in.
+    run(&lab, "docker41", "docker network create --subnet 10.77.0.0/24 shop");
+    run(&lab, "docker41", "docker run -d --name web --network shop --ip 10.77.0.2 busybox sleep 1000");
+    run(&lab, "docker42", "ip route add 10.77.0.0/24 via 192.168.199.41");
+    let out = lab.command("c42", "ping").args(["-n", "-c1", "-W1", "10.77.0.2"]).output().unwrap();
+    assert!(!out.status.success(), "a network that was not opted in was reached");
+}
+
+#[test]
+fn down_takes_our_accepts_out_of_dockers_chains_and_nothing_else() {
+    for pair in PAIRS {
+        let lab = engines(pair);
+        assert!(!accepts(&lab, "docker41").is_empty());
+        let others = |lab: &Lab| {
+            let saved = run(lab, "docker41", "iptables-save; ip6tables-save");
+            let rules =
+                saved.lines().filter(|line| line.starts_with("-A ") && !line.contains("--comment byway "));
+            rules.map(str::to_owned).collect::<Vec<_>>()
+        };
+        let before = others(&lab);
+        let (code, out, errors) = common::byway(&lab, "docker41", &["down"]);
+        assert_eq!(code, Some(0), "{out}{errors}");
+        assert_eq!(accepts(&lab, "docker41"), [""; 0]);
+        assert_eq!(others(&lab), before);
+        assert!(ping(&lab, "c41", "172.41.0.1").is_ok(), "Docker goes on as before");
+    }
+}
+
+#[test]
+fn the_plan_says_how_packets_pass_and_why() {
+    let lab = engines(["20.10", "28.5"]);
+    let (_, old, _) = common::byway(&lab, "docker41", &["plan"]);
+    let (_, new, _) = common::byway(&lab, "docker42", &["plan"]);
+    assert!(old.contains("cooperate with Docker 20.10.24 (iptables-nft): Docker lets nothing in"), "{old}");
+    assert!(new.contains("cooperate with Docker 28.5.2 (iptables-nft): since 28.2"), "{new}");
+}
+
+#[test]
+fn an_engine_on_iptables_legacy_is_served_with_iptables_legacy() {
+    let releases = ["28.5", "28.5"].map(|text| text.parse::<Release>().unwrap());
+    let mut topology = Spread { hosts: 2, containers: 1, segments: 1 }.topology().with_engines(&releases);
+    for host in &mut topology.hosts {
+        host.engine.as_mut().unwrap().iptables = byway_lab::Iptables::Legacy;
+    }
+    let lab = Lab::up(&topology, &Options::private(BYWAY.as_ref()), |_| {});
+    let lab = lab.unwrap_or_else(|error| panic!("{error:#}"));
+    until_reaching(&lab);
+    let (_, plan, _) = common::byway(&lab, "docker41", &["plan"]);
+    assert!(plan.contains("(iptables-legacy)"), "{plan}");
+    let before = accepts(&lab, "docker41");
+    assert_eq!(before.len(), 4, "{before:?}");
+    // Nobody tells of this; it is found by looking.
+    run(&lab, "docker41", "iptables -t raw -F");
+    Ear::open(&lab, "docker41").until("raw is as before", || match accepts(&lab, "docker41") {
+        now if now == before => Ok(()),
+        now => Err(format!("{now:?}")),
+    });
+}
