@@ -6,6 +6,7 @@
 mod agent;
 mod ask;
 mod complaint;
+mod docker;
 mod down;
 mod hosts;
 mod lab;
@@ -49,6 +50,11 @@ enum Command {
         #[command(subcommand)]
         command: hosts::HostCommand,
     },
+    /// Prepare this host's Docker
+    Docker {
+        #[command(subcommand)]
+        command: docker::DockerCommand,
+    },
     /// Print persistent configuration files, for people who want no daemon
     Render(render::RenderArgs),
     /// Hosts and containers made of network namespaces on this machine
@@ -89,6 +95,10 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Down => down::run(&settings::config(common, &AgentFlags::default())?, common.json),
         Command::Hosts => hosts::list(&inventory(common)?, common.json),
         Command::Host { command } => hosts::edit(command, &inventory(common)?, common.json),
+        Command::Docker { command } => {
+            let settings = settings::settings(&settings::config(common, &AgentFlags::default())?)?;
+            docker::run(&command, &settings.inventory, settings.host.as_str(), &settings.docker, common.json)
+        }
         Command::Render(args) => {
             let settings = settings::settings(&settings::config(common, &AgentFlags::default())?)?;
             let here = byway_agent::once::interfaces_of;

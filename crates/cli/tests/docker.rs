@@ -199,3 +199,47 @@ fn an_engine_on_iptables_legacy_is_served_with_iptables_legacy() {
         now => Err(format!("{now:?}")),
     });
 }
+
+#[test]
+fn docker0_gets_the_hosts_subnet_by_one_command_and_a_restart() {
+    for release in ["20.10", "28.5"] {
+        let lab = engines([release, release]);
+        // As Docker comes from the shelf, with a setting of the admin's own.
+        run(&lab, "docker41", "printf '{\\n    \"log-level\": \"warn\"\\n}\\n' > /etc/docker/daemon.json");
+        let (code, said, errors) = common::byway(&lab, "docker41", &["docker", "bip"]);
+        assert_eq!(code, Some(0), "{errors}");
+        assert!(said.contains("bip = \"172.41.0.1/16\"") && said.contains("nothing was written"), "{said}");
+        assert!(said.contains("1 containers run: c41") && said.contains("which stops them"), "{said}");
+        let (code, said, errors) = common::byway(&lab, "docker41", &["docker", "bip", "--write"]);
+        assert_eq!(code, Some(0), "{said}{errors}");
+        let file = run(&lab, "docker41", "cat /etc/docker/daemon.json");
+        let expected = "{\n    \"log-level\": \"warn\",\n    \"bip\": \"172.41.0.1/16\",\n    \"ipv6\": true,\n    \
+                        \"fixed-cidr-v6\": \"fd00:172:41::/64\"\n}\n";
+        assert_eq!(file, expected);
+        let kept = run(&lab, "docker41", "cat /etc/docker/daemon.json.before-byway");
+        assert_eq!(kept, "{\n    \"log-level\": \"warn\"\n}\n");
+        lab.stop_engine("docker41").unwrap();
+        lab.start_engine("docker41").unwrap();
+        run(&lab, "docker41", "docker start c41");
+        until_reaching(&lab);
+        let (_, said, _) = common::byway(&lab, "docker41", &["docker", "bip"]);
+        assert!(said.contains("already"), "{said}");
+    }
+}
+
+#[test]
+fn a_daemon_json_that_docker_would_refuse_is_not_written() {
+    let lab = engines(["28.5", "28.5"]);
+    run(&lab, "docker41", "echo '{\"no-such-option\": 1}' > /etc/docker/daemon.json");
+    let (code, _, errors) = common::byway(&lab, "docker41", &["docker", "bip", "--write"]);
+    assert_eq!(code, Some(1));
+    assert!(
+        errors.contains("dockerd would not start with it") && errors.contains("no-such-option"),
+        "{errors}"
+    );
+    assert_eq!(run(&lab, "docker41", "cat /etc/docker/daemon.json"), "{\"no-such-option\": 1}\n");
+    run(&lab, "docker41", "echo '{\"bip\": ' > /etc/docker/daemon.json");
+    let (code, _, errors) = common::byway(&lab, "docker41", &["docker", "bip"]);
+    assert_eq!(code, Some(1));
+    assert!(errors.contains("line "), "{errors}");
+}

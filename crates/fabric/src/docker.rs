@@ -5,6 +5,7 @@
 //! never changed; ours stand beside them, as narrow as subnets, uplinks and bridges allow.
 
 pub mod contract;
+pub mod daemon_json;
 pub mod rules;
 
 use std::fmt;

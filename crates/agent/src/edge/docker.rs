@@ -74,6 +74,25 @@ pub async fn hear(socket: PathBuf, tell: watch::Sender<Option<Engine>>) {
     }
 }
 
+/// What runs on an engine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Running {
+    /// The names of the containers that run.
+    pub containers: Vec<String>,
+    /// Whether they outlive a restart of the engine.
+    pub live_restore: bool,
+}
+
+/// What runs on the engine at `socket`; none if it is not there or may not be asked.
+pub async fn running(socket: &Path) -> Option<Running> {
+    let docker = connect(socket).await.ok()?;
+    let info = docker.info().await.ok()?;
+    let listed = docker.list_containers(None).await.ok()?;
+    let name = |names: Option<Vec<String>>| Some(names?.first()?.trim_start_matches('/').to_owned());
+    let containers = listed.into_iter().filter_map(|container| name(container.names)).collect();
+    Some(Running { containers, live_restore: info.live_restore_enabled.unwrap_or_default() })
+}
+
 /// Asks Docker once; none if it is not there.
 pub async fn ask_once(socket: &Path) -> Option<Engine> {
     if !socket.exists() {
