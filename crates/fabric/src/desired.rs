@@ -119,7 +119,7 @@ fn owners(cluster: &Cluster) -> BTreeMap<IpNet, HostName> {
 struct Own {
     /// Links that hold our subnets, with the addresses they have in them.
     links: BTreeMap<u32, Vec<IpAddr>>,
-    /// Our subnets that some link holds.
+    /// The parts of our subnets that our links hold.
     held: BTreeSet<IpNet>,
     problems: Vec<Problem>,
 }
@@ -139,14 +139,29 @@ impl Own {
             }
         }
         for subnet in &me.subnets {
-            let holds = |addresses: &Vec<IpAddr>| addresses.iter().any(|address| subnet.contains(address));
-            if own.links.values().any(holds) || !choices.bridges.is_empty() {
-                own.held.insert(*subnet);
-            } else {
+            let parts =
+                if choices.bridges.is_empty() { own.parts(subnet, observed) } else { [*subnet].into() };
+            if parts.is_empty() {
                 own.problems.push(not_held(me, subnet));
             }
+            own.held.extend(parts);
         }
         own
+    }
+
+    /// The parts of a subnet that our links hold, none inside another: beside them, in the same subnet, there can be
+    /// networks that are none of ours.
+    fn parts(&self, subnet: &IpNet, observed: &Observed) -> BTreeSet<IpNet> {
+        let links = self.links.keys().filter_map(|index| observed.links.get(index)).filter(|link| link.up);
+        let addresses = links.flat_map(|link| &link.addresses).filter(|net| subnet.contains(&net.addr()));
+        // An address without a network of its own (/32, /128), or one larger than the subnet, stands for all of it.
+        let part = |net: &IpNet| match net.trunc() {
+            part if subnet.contains(&part) && part.prefix_len() < part.max_prefix_len() => part,
+            _ => *subnet,
+        };
+        let parts: BTreeSet<IpNet> = addresses.map(part).collect();
+        let inside_another = |part: &IpNet| parts.iter().any(|other| other != part && other.contains(part));
+        parts.iter().filter(|part| !inside_another(part)).copied().collect()
     }
 
     /// The address that the host itself takes to talk into the cluster, of the family of `to`.

@@ -97,7 +97,7 @@ const RULES: [(&str, &str, &str); 12] = [
     ),
     (
         "forward",
-        "iifname @uplinks IP saddr @peersN IP daddr @localN counter accept",
+        "iifname @uplinks IP saddr @peersN IP daddr @localN oifname @inside counter accept",
         "from peers to our containers",
     ),
     (
