@@ -1,6 +1,8 @@
 //! Where the agent touches the world: one file per thing it touches.
 
 pub mod chains;
+pub mod conntrack;
+pub mod daemon_options;
 pub mod docker;
 pub mod inventory_file;
 pub mod iptables;
@@ -14,4 +16,5 @@ pub mod program;
 pub mod protocol_name;
 pub mod route;
 pub mod sysctls;
+pub mod veths;
 pub mod watch;

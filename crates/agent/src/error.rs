@@ -68,7 +68,7 @@ pub enum AgentError {
     Nft(#[from] NftError),
     /// The chains that Docker shares.
     #[error("Docker's chains")]
-    Chains(#[from] ProgramError),
+    Chains(#[source] NftError),
     /// Something to listen to.
     #[error("listen to {what}")]
     Listen {
@@ -99,8 +99,9 @@ impl AgentError {
             Self::Nft(NftError::Program(ProgramError::Missing { .. })) => {
                 Some("apt install nftables".to_owned())
             }
-            Self::Chains(ProgramError::Missing { .. }) => {
-                Some("Docker writes its rules with iptables: apt install iptables".to_owned())
+            Self::Chains(NftError::Program(ProgramError::Missing { program, .. })) => {
+                let package = if *program == "nft" { "nftables" } else { "iptables" };
+                Some(format!("Docker writes its rules with {package}: apt install {package}"))
             }
             _ => None,
         }

@@ -22,9 +22,11 @@ use byway_api::{AgentStatus, Change, DownReport, PlanReport, Repair, SENTENCES_M
 use byway_fabric::cluster::HostName;
 use byway_fabric::desired::{Choices, desired};
 use byway_fabric::plan::{Step, plan, take_down};
+use byway_fabric::table::Table;
 use jiff::Timestamp;
 use tokio::sync::mpsc;
 
+use crate::edge::docker::Place;
 use crate::edge::notices::{Notice, Touch};
 use crate::edge::only_one::OnlyOne;
 use crate::edge::{privileges, protocol_name};
@@ -54,8 +56,8 @@ pub struct Settings {
     pub run_dir: PathBuf,
     /// For what must survive a restart.
     pub state_dir: PathBuf,
-    /// Docker's socket; no Docker is a normal state.
-    pub docker: PathBuf,
+    /// Docker; none on the host is a normal state.
+    pub docker: Place,
     /// The safety net: how long the agent goes without a look.
     pub look_every: Duration,
 }
@@ -259,7 +261,20 @@ impl Keeper {
             tracing::info!("{step}");
             sentences.push(step.to_string());
         }
+        if findings.plan.steps.iter().any(Step::keeps_sources) {
+            sentences.extend(self.end_rewritten(&findings.desired.table));
+        }
         done.map(|()| false)
+    }
+
+    fn end_rewritten(&mut self, table: &Table) -> Option<String> {
+        let ended = self.world.end_rewritten(table);
+        let sentence =
+            format!("ended {ended} connections because somebody had rewritten their source addresses");
+        (ended > 0).then(|| {
+            tracing::info!("{sentence}");
+            sentence
+        })
     }
 
     async fn look(&mut self) -> Result<Findings, AgentError> {

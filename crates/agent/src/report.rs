@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 
 use byway_api::{AgentStatus, HostStatus, Status, host_statuses};
-use byway_fabric::cluster::HostName;
+use byway_fabric::cluster::{Host, HostName};
 use byway_fabric::desired::Desired;
+use byway_fabric::docker::Endpoint;
 use byway_fabric::observed::{METRIC, Observed};
 use byway_fabric::plan::Plan;
 
@@ -29,10 +30,23 @@ pub fn status(store: &Store, findings: &Findings, agent: Option<AgentStatus>) ->
         agent,
         host: store.me().name.clone(),
         hosts: hosts(store, findings),
+        endpoints: endpoints(store.me(), &findings.observed),
         problems: findings.plan.problems.clone(),
         pending: findings.plan.steps.len(),
         inventory: store.status(),
     }
+}
+
+/// The interfaces of containers in networks that are opted in and hold addresses of this host's subnets.
+fn endpoints(me: &Host, observed: &Observed) -> Vec<Endpoint> {
+    let Some(docker) = &observed.docker else { return Vec::new() };
+    let takes_part = |endpoint: &&Endpoint| {
+        let network = docker.networks.iter().find(|network| network.name == endpoint.network);
+        let is_ours = |address| me.subnets.iter().any(|subnet| subnet.contains(address));
+        endpoint.addresses.iter().any(is_ours)
+            && network.is_some_and(|network| network.opted_in && !network.internal)
+    };
+    docker.endpoints.iter().filter(takes_part).cloned().collect()
 }
 
 fn hosts(store: &Store, findings: &Findings) -> Vec<HostStatus> {

@@ -3,13 +3,14 @@
 use byway_fabric::docker::{Backend, Flavour, Seen};
 use byway_fabric::observed::Observed;
 use byway_fabric::plan::{Plan, Step};
-use byway_fabric::table::Table;
+use byway_fabric::table::{Element, Table};
 
+use crate::edge::conntrack::{self, Pairs};
 use crate::edge::docker::Engine;
 use crate::edge::netlink::Netlink;
 use crate::edge::nft::{self, script};
 use crate::edge::program::Runs;
-use crate::edge::{chains, look, route, sysctls};
+use crate::edge::{chains, look, route, sysctls, veths};
 use crate::error::AgentError;
 
 /// Reading our table means running `nft`, and every change of it is told in a notice; so it is read when it was
@@ -55,9 +56,10 @@ impl World {
         self.docker = None;
     }
 
-    /// Takes in what Docker says of itself; none while there is no Docker.
+    /// Takes in what Docker says of itself. When it goes, what it left stays as it was last known: its rules, its
+    /// bridges and, with live-restore, its containers.
     pub fn hear_docker(&mut self, engine: Option<Engine>) {
-        self.engine = engine;
+        self.engine = engine.or(self.engine.take());
         self.docker = None;
     }
 
@@ -105,9 +107,35 @@ impl World {
         if self.docker.is_none()
             && let Some(engine) = &self.engine
         {
-            self.docker = Some(chains::look(&mut self.runs, engine).await?);
+            let mut docker = chains::look(&mut self.runs, engine).await.map_err(AgentError::Chains)?;
+            self.find_veths(&mut docker);
+            self.docker = Some(docker);
         }
         Ok(self.docker.clone())
+    }
+
+    /// Whoever is not found (a kernel before 4.20, a container that is ending) is known without its veth.
+    fn find_veths(&mut self, docker: &mut Seen) {
+        let veths = veths::by_other_end(&mut self.netlink).unwrap_or_default();
+        for endpoint in &mut docker.endpoints {
+            endpoint.veth = veths.get(&endpoint.mac).cloned();
+        }
+    }
+
+    /// Ends connections of the cluster that began while somebody rewrote their source addresses, and says how many.
+    pub fn end_rewritten(&mut self, table: &Table) -> usize {
+        let members = |names: [&str; 2]| {
+            let sets = names.into_iter().filter_map(|name| table.sets.get(name));
+            sets.flat_map(|set| &set.elements).filter_map(Element::prefix).collect()
+        };
+        let pairs = Pairs { local: members(["local4", "local6"]), peers: members(["peers4", "peers6"]) };
+        conntrack::end_rewritten(&pairs).unwrap_or_else(|error| {
+            tracing::warn!(
+                error = crate::error::chain(&error),
+                "connections that began before stay as they are"
+            );
+            0
+        })
     }
 
     /// Does the steps in their order. A step that fails does not keep the others from being tried: a host with
@@ -136,7 +164,7 @@ impl World {
             }
             Some(Hand::Chain) => {
                 self.docker = None;
-                Ok(chains::apply(&mut self.runs, steps).await?)
+                chains::apply(&mut self.runs, steps).await.map_err(|error| AgentError::Chains(error.into()))
             }
             Some(Hand::Sysctl) => apply_sysctls(steps),
             Some(Hand::Route) => self.apply_routes(steps),

@@ -112,6 +112,7 @@ fn members(local: &[&str], peers: &[&str]) -> Members {
     Members {
         uplinks: ["eth0".to_owned()].into(),
         inside: ["docker0".to_owned()].into(),
+        guard: [["docker0".to_owned()].into(), ["docker0".to_owned()].into()],
         local: nets(local),
         peers: nets(peers),
     }

@@ -6,6 +6,7 @@
 pub mod client;
 
 use byway_fabric::cluster::{Cluster, HostName};
+use byway_fabric::docker::Endpoint;
 use byway_fabric::plan::Plan;
 use byway_fabric::problem::Problem;
 use ipnet::IpNet;
@@ -36,6 +37,9 @@ pub struct Status {
     pub host: HostName,
     /// All hosts of the cluster, in the order of the inventory.
     pub hosts: Vec<HostStatus>,
+    /// The containers of this host that are on the cluster.
+    #[serde(default)]
+    pub endpoints: Vec<Endpoint>,
     /// What is not as it should be.
     pub problems: Vec<Problem>,
     /// Changes that are due and not done yet.

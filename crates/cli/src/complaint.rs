@@ -11,6 +11,7 @@ use annotate_snippets::{AnnotationKind, Level, Renderer, Snippet};
 use anstyle::{AnsiColor, Style};
 use byway_agent::error::AgentError;
 use byway_api::client::ClientError;
+use byway_fabric::docker::new_network::CannotMake;
 use byway_fabric::inventory::UnknownHost;
 use byway_fabric::inventory::edit::EditError;
 use byway_fabric::mistake::{Mistake, Mistakes};
@@ -92,6 +93,9 @@ fn hint(error: &(dyn std::error::Error + 'static)) -> Option<String> {
     }
     if let Some(client) = error.downcast_ref::<ClientError>() {
         return client.hint();
+    }
+    if let Some(cannot) = error.downcast_ref::<CannotMake>() {
+        return Some(cannot.hint());
     }
     error.downcast_ref::<RenderError>()?.hint().map(str::to_owned)
 }

@@ -97,7 +97,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Host { command } => hosts::edit(command, &inventory(common)?, common.json),
         Command::Docker { command } => {
             let settings = settings::settings(&settings::config(common, &AgentFlags::default())?)?;
-            docker::run(&command, &settings.inventory, settings.host.as_str(), &settings.docker, common.json)
+            docker::run(&command, &settings, common.json)
         }
         Command::Render(args) => {
             let settings = settings::settings(&settings::config(common, &AgentFlags::default())?)?;

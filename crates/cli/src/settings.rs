@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use byway_agent::edge::docker::Place;
 use byway_agent::keep::Settings;
 use byway_fabric::config::{CONFIG_PATH, Config, Key, Layer, merge};
 use byway_fabric::desired::Choices;
@@ -11,7 +12,7 @@ use clap::Args;
 
 use crate::complaint::Advised;
 
-/// The longest configuration that is read; eight keys and their comments need far less.
+/// The longest configuration that is read; ten keys and their comments need far less.
 const CONFIG_BYTES_MAX: usize = 1 << 20;
 
 /// Flags of every command.
@@ -46,6 +47,9 @@ pub(crate) struct AgentFlags {
     /// A bridge of containers [default: those that hold an address of the host's subnets]
     #[arg(long = "bridge", value_name = "INTERFACE", value_delimiter = ',')]
     bridges: Vec<String>,
+    /// A network of Docker that takes part by its name; others do by the label `byway` [default: bridge,byway]
+    #[arg(long = "network", value_name = "NAME", value_delimiter = ',')]
+    networks: Vec<String>,
     /// The safety net: seconds between two looks without a notice [default: 60]
     #[arg(long, value_name = "SECONDS")]
     look_every_seconds: Option<String>,
@@ -68,7 +72,8 @@ pub(crate) fn config(common: &Common, agent: &AgentFlags) -> anyhow::Result<Conf
 }
 
 fn flags(common: &Common, agent: &AgentFlags) -> Vec<(Key, String)> {
-    let bridges = (!agent.bridges.is_empty()).then(|| agent.bridges.join(","));
+    let list = |names: &[String]| (!names.is_empty()).then(|| names.join(","));
+    let (bridges, networks) = (list(&agent.bridges), list(&agent.networks));
     let all = [
         (Key::Host, &common.host),
         (Key::Inventory, &common.inventory),
@@ -76,6 +81,7 @@ fn flags(common: &Common, agent: &AgentFlags) -> Vec<(Key, String)> {
         (Key::StateDir, &common.state_dir),
         (Key::Uplink, &agent.uplink),
         (Key::Bridges, &bridges),
+        (Key::Networks, &networks),
         (Key::LookEverySeconds, &agent.look_every_seconds),
         (Key::Log, &agent.log),
     ];
@@ -118,7 +124,7 @@ pub(crate) fn settings(config: &Config) -> anyhow::Result<Settings> {
         },
         run_dir: config.run_dir.value.clone(),
         state_dir: config.state_dir.value.clone(),
-        docker: "/run/docker.sock".into(),
+        docker: Place { socket: config.docker_socket.value.clone(), networks: config.networks.value.clone() },
         look_every: Duration::from_secs(config.look_every_seconds.value),
     })
 }

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use byway_agent::once;
 use byway_api::{AgentStatus, HostState, Status, path};
 use byway_fabric::config::Config;
+use byway_fabric::docker::Endpoint;
 use byway_fabric::problem::Problem;
 use jiff::Timestamp;
 
@@ -43,6 +44,7 @@ fn text(status: &Status, now: Timestamp) -> String {
     }
     text += "\n";
     text += &hosts(status);
+    text += &containers(&status.endpoints);
     text + &problems(&status.problems)
 }
 
@@ -106,6 +108,26 @@ fn hosts(status: &Status) -> String {
         ]
     });
     table(["HOST", "ADDRESSES", "SUBNETS", "ROUTES", "STATE"], rows)
+}
+
+/// The containers that are on the cluster, and where on this host they are plugged in.
+fn containers(endpoints: &[Endpoint]) -> String {
+    if endpoints.is_empty() {
+        return String::new();
+    }
+    let rows = endpoints.iter().map(|endpoint| {
+        let addresses: Vec<String> = endpoint.addresses.iter().map(ToString::to_string).collect();
+        let compose = endpoint.compose.as_ref();
+        [
+            endpoint.container.clone(),
+            compose
+                .map_or_else(|| "-".to_owned(), |compose| format!("{}/{}", compose.project, compose.service)),
+            endpoint.network.clone(),
+            addresses.join(" "),
+            endpoint.veth.clone().unwrap_or_else(|| "-".to_owned()),
+        ]
+    });
+    format!("\n{}", table(["CONTAINER", "SERVICE", "NETWORK", "ADDRESSES", "INTERFACE"], rows))
 }
 
 /// Problems as sentences, with what to do below each.

@@ -223,7 +223,7 @@ fn docker0_gets_the_hosts_subnet_by_one_command_and_a_restart() {
         let (code, said, errors) = common::byway(&lab, "docker41", &["docker", "bip"]);
         assert_eq!(code, Some(0), "{errors}");
         assert!(said.contains("bip = \"172.41.0.1/16\"") && said.contains("nothing was written"), "{said}");
-        assert!(said.contains("1 containers run: c41") && said.contains("which stops them"), "{said}");
+        assert!(said.contains("1 container runs: c41") && said.contains("which stops them"), "{said}");
         let (code, said, errors) = common::byway(&lab, "docker41", &["docker", "bip", "--write"]);
         assert_eq!(code, Some(0), "{said}{errors}");
         let file = run(&lab, "docker41", "cat /etc/docker/daemon.json");

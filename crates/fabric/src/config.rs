@@ -42,6 +42,16 @@ pub const CONFIG_BYTES_MAX: usize = 64 * 1024;
 /// The most bridges: a Docker host has one per network, and a list this long is a mistake.
 pub const BRIDGES_MAX: usize = 64;
 
+/// The networks of Docker that take part by their names, unless told otherwise: `docker0`'s, and the one that
+/// `byway docker network` makes.
+pub const NETWORKS: [&str; 2] = ["bridge", "byway"];
+
+/// The most names of networks: more than a host has bridges is a mistake.
+pub const NETWORKS_MAX: usize = 1024;
+
+/// Where Docker's socket is, unless told otherwise.
+pub const DOCKER_SOCKET: &str = "/run/docker.sock";
+
 /// One thing that can be set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Key {
@@ -53,6 +63,10 @@ pub enum Key {
     Uplink,
     /// The bridges that containers are attached to.
     Bridges,
+    /// The networks of Docker that take part by their names.
+    Networks,
+    /// Docker's socket.
+    DockerSocket,
     /// The folder of the socket and the lock.
     RunDir,
     /// The folder of what is remembered.
@@ -65,11 +79,13 @@ pub enum Key {
 
 impl Key {
     /// All keys, in the order in which they are documented.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 10] = [
         Self::Host,
         Self::Inventory,
         Self::Uplink,
         Self::Bridges,
+        Self::Networks,
+        Self::DockerSocket,
         Self::RunDir,
         Self::StateDir,
         Self::LookEverySeconds,
@@ -94,6 +110,8 @@ impl Key {
             Self::Inventory => ("inventory", "BYWAY_INVENTORY"),
             Self::Uplink => ("uplink", "BYWAY_UPLINK"),
             Self::Bridges => ("bridges", "BYWAY_BRIDGES"),
+            Self::Networks => ("networks", "BYWAY_NETWORKS"),
+            Self::DockerSocket => ("docker-socket", "BYWAY_DOCKER_SOCKET"),
             Self::RunDir => ("run-dir", "BYWAY_RUN_DIR"),
             Self::StateDir => ("state-dir", "BYWAY_STATE_DIR"),
             Self::LookEverySeconds => ("look-every-seconds", "BYWAY_LOOK_EVERY_SECONDS"),
@@ -154,6 +172,10 @@ pub struct Config {
     pub uplink: Option<Setting<String>>,
     /// The bridges that containers are attached to; none means those that hold an address of the host's subnets.
     pub bridges: Option<Setting<Vec<String>>>,
+    /// The networks of Docker that take part by their names; others do by the label `byway`.
+    pub networks: Setting<Vec<String>>,
+    /// Docker's socket.
+    pub docker_socket: Setting<PathBuf>,
     /// The folder of the socket and the lock.
     pub run_dir: Setting<PathBuf>,
     /// The folder of what is remembered.
@@ -173,6 +195,8 @@ pub fn merge(layers: impl IntoIterator<Item = Layer>) -> Config {
         inventory: all.inventory.unwrap_or_else(|| default(INVENTORY_PATH.into())),
         uplink: all.uplink,
         bridges: all.bridges,
+        networks: all.networks.unwrap_or_else(|| default(NETWORKS.map(str::to_owned).to_vec())),
+        docker_socket: all.docker_socket.unwrap_or_else(|| default(DOCKER_SOCKET.into())),
         run_dir: all.run_dir.unwrap_or_else(|| default(RUN_DIR.into())),
         state_dir: all.state_dir.unwrap_or_else(|| default(STATE_DIR.into())),
         look_every_seconds: all.look_every_seconds.unwrap_or_else(|| default(LOOK_EVERY_SECONDS)),
@@ -193,6 +217,10 @@ impl Config {
             Key::Inventory => Some((self.inventory.value.display().to_string(), &self.inventory.origin)),
             Key::Uplink => self.uplink.as_ref().map(|uplink| (uplink.value.clone(), &uplink.origin)),
             Key::Bridges => self.bridges.as_ref().map(|bridges| (bridges.value.join(","), &bridges.origin)),
+            Key::Networks => Some((self.networks.value.join(","), &self.networks.origin)),
+            Key::DockerSocket => {
+                Some((self.docker_socket.value.display().to_string(), &self.docker_socket.origin))
+            }
             Key::RunDir => Some((self.run_dir.value.display().to_string(), &self.run_dir.origin)),
             Key::StateDir => Some((self.state_dir.value.display().to_string(), &self.state_dir.origin)),
             Key::LookEverySeconds => {

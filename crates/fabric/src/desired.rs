@@ -28,6 +28,8 @@ pub struct Desired {
     pub table: Table,
     /// Every subnet of the cluster and whose it is, ours too.
     pub owners: BTreeMap<IpNet, HostName>,
+    /// Subnets that Docker must give to no network by itself.
+    pub reserved: BTreeSet<IpNet>,
     /// What cannot be had, and why.
     pub problems: Vec<Problem>,
 }
@@ -74,6 +76,7 @@ pub fn desired(cluster: &Cluster, me: &Host, choices: &Choices, observed: &Obser
         sysctls: BTreeMap::new(),
         table: Table::default(),
         owners: owners(cluster),
+        reserved: BTreeSet::new(),
         problems: own.problems.clone(),
     };
     desired.problems.extend(unknown_links(choices, observed));
@@ -85,6 +88,7 @@ pub fn desired(cluster: &Cluster, me: &Host, choices: &Choices, observed: &Obser
     uplinks.extend(foreign_ways(&desired.owners, observed));
     uplinks.retain(|index| !own.links.contains_key(index));
     desired.want_sysctls(&uplinks, &own, observed);
+    desired.want_reservations(me, observed);
     desired.table = table(&members(&desired.owners, me, &uplinks, &own, observed));
     desired
 }
@@ -142,7 +146,7 @@ impl Own {
             let parts =
                 if choices.bridges.is_empty() { own.parts(subnet, observed) } else { [*subnet].into() };
             if parts.is_empty() {
-                own.problems.push(not_held(me, subnet));
+                own.problems.push(not_held(me, subnet, observed.docker.is_some()));
             }
             own.held.extend(parts);
         }
@@ -171,12 +175,18 @@ impl Own {
     }
 }
 
-fn not_held(me: &Host, subnet: &IpNet) -> Problem {
+fn not_held(me: &Host, subnet: &IpNet, has_docker: bool) -> Problem {
+    let hint = if has_docker {
+        "`byway docker network --create` makes a network that does; or `byway docker bip` gives it to docker0"
+            .to_owned()
+    } else {
+        format!("give the containers' bridge an address in {subnet}, or set `bridges`")
+    };
     Problem {
         kind: ProblemKind::Waits,
         host: Some(me.name.clone()),
         what: format!("no interface of this host holds {subnet} yet"),
-        hint: Some(format!("give the containers' bridge an address in {subnet}, or set `bridges`")),
+        hint: Some(hint),
     }
 }
 
@@ -307,6 +317,22 @@ impl Desired {
         self.routes.insert(subnet, route);
     }
 
+    /// Docker looks for free subnets among IPv4 routes with the scope of a link only, so our routes to peers say
+    /// nothing to it. What a peer behind a router holds is left out: packets may find their way there without us.
+    fn want_reservations(&mut self, me: &Host, observed: &Observed) {
+        if observed.docker.is_none() {
+            return;
+        }
+        let subnets = self.routes.keys().chain(&me.subnets);
+        self.reserved = subnets.filter(|subnet| subnet.addr().is_ipv4()).copied().collect();
+    }
+
+    /// Whether an interface of this host holds containers' addresses of that family.
+    pub(crate) fn holds_containers(&self, ipv6: bool) -> bool {
+        let set = self.table.sets.get(if ipv6 { "local6" } else { "local4" });
+        set.is_some_and(|set| !set.elements.is_empty())
+    }
+
     fn want_sysctls(&mut self, uplinks: &BTreeSet<u32>, own: &Own, observed: &Observed) {
         let both_ways: Vec<u32> = uplinks.iter().chain(own.links.keys()).copied().collect();
         for (ipv6, families_subnets) in [(false, "IPv4"), (true, "IPv6")] {
@@ -378,9 +404,17 @@ fn members(
 ) -> Members {
     let peers = owners.iter().filter(|(_, host)| **host != me.name);
     let name = |index: &u32| observed.links.get(index).map(|link| link.name.clone());
+    let inside: BTreeSet<String> = own.links.keys().filter_map(name).collect();
+    // Where Docker's own rules decide who comes in, they alone do: an admin may have made exceptions there.
+    let unprotected = |ipv6: bool| {
+        let protected =
+            |bridge: &String| observed.docker.as_ref().is_some_and(|docker| docker.protects(bridge, ipv6));
+        inside.iter().filter(|bridge| !protected(bridge)).cloned().collect()
+    };
     Members {
         uplinks: uplinks.iter().filter_map(name).collect(),
-        inside: own.links.keys().filter_map(name).collect(),
+        guard: [unprotected(false), unprotected(true)],
+        inside: inside.clone(),
         local: own.held.clone(),
         peers: peers.map(|(net, _)| *net).collect(),
     }

@@ -4,11 +4,16 @@
 //! Everything that depends on a version or a backend is in one table, [`contract`]. Docker's own rules are
 //! never changed; ours stand beside them, as narrow as subnets, uplinks and bridges allow.
 
+pub mod bridges;
 pub mod contract;
 pub mod daemon_json;
+pub mod new_network;
 pub mod rules;
+pub mod saved;
 
+use std::collections::BTreeSet;
 use std::fmt;
+use std::net::IpAddr;
 use std::str::FromStr;
 
 use ipnet::IpNet;
@@ -76,6 +81,32 @@ pub struct Network {
     pub opted_in: bool,
 }
 
+/// A container's interface.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Endpoint {
+    /// The container's name.
+    pub container: String,
+    /// The project and the service of a container that compose has made.
+    pub compose: Option<Compose>,
+    /// The name of the network.
+    pub network: String,
+    /// Its addresses in that network, of each family that the network has.
+    pub addresses: Vec<IpAddr>,
+    /// Its hardware address, as Docker writes it: `02:42:ac:29:00:02`.
+    pub mac: String,
+    /// The host's end of its cable; none where the kernel does not tell.
+    pub veth: Option<String>,
+}
+
+/// What compose says of a container in its labels.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Compose {
+    /// `com.docker.compose.project`.
+    pub project: String,
+    /// `com.docker.compose.service`.
+    pub service: String,
+}
+
 /// What is seen of Docker on a host.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Seen {
@@ -83,8 +114,53 @@ pub struct Seen {
     pub engine: Engine,
     /// Its networks.
     pub networks: Vec<Network>,
+    /// The interfaces of the containers that run.
+    #[serde(default)]
+    pub endpoints: Vec<Endpoint>,
+    /// Whether it was told to put no drops in raw (`allow-direct-routing`, `DOCKER_INSECURE_NO_IPTABLES_RAW`).
+    #[serde(default)]
+    pub no_raw_drops: bool,
     /// The shared chains that exist, in the engine's own iptables.
     pub chains: Vec<SeenChain>,
+    /// What is there of its own rules, of each family for which it writes any.
+    pub walls: Vec<Walls>,
+}
+
+/// What is there of Docker's own rules of one family: ours rely on them, and they keep outsiders out.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[expect(clippy::struct_excessive_bools, reason = "each says of one table whether something is there")]
+pub struct Walls {
+    /// Of IPv6.
+    pub ipv6: bool,
+    /// What is forwarded is asked: FORWARD jumps to `DOCKER-USER`, or Docker's own chain hangs at the hook.
+    pub forward: bool,
+    /// Published ports are translated.
+    pub nat: bool,
+    /// What no rule of FORWARD accepts is dropped.
+    pub policy_drops: bool,
+    /// Bridges whose own rules drop what is not for a published port.
+    pub closed: BTreeSet<String>,
+    /// Bridges whose own rules accept our mark (`bridge-accept-fwmark`).
+    pub marked: BTreeSet<String>,
+    /// Drops of everything to a container that does not come from its bridge.
+    pub raw_drops: Vec<RawDrop>,
+}
+
+/// A drop before routing, for one container.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RawDrop {
+    /// The container's address.
+    pub to: IpAddr,
+    /// The interfaces from which it may be spoken to: its bridge, and trusted ones.
+    pub except: BTreeSet<String>,
+}
+
+impl Walls {
+    /// Whether outsiders are kept out of what is behind a bridge.
+    #[must_use]
+    pub fn protect(&self, bridge: &str) -> bool {
+        self.forward && (self.policy_drops || self.closed.contains(bridge))
+    }
 }
 
 /// A chain that others write too.
@@ -99,6 +175,18 @@ pub struct SeenChain {
 }
 
 impl Seen {
+    /// Its own rules of a family.
+    #[must_use]
+    pub fn walls(&self, ipv6: bool) -> Option<&Walls> {
+        self.walls.iter().find(|walls| walls.ipv6 == ipv6)
+    }
+
+    /// Whether its own rules keep outsiders out of what is behind a bridge.
+    #[must_use]
+    pub fn protects(&self, bridge: &str, ipv6: bool) -> bool {
+        self.walls(ipv6).is_some_and(|walls| walls.protect(bridge))
+    }
+
     /// Whether an interface is the bridge of a network that must stay out of reach.
     #[must_use]
     pub fn keeps_out(&self, bridge: &str) -> bool {

@@ -19,6 +19,9 @@ pub const PROTOCOL: u8 = 172;
 /// can see and report, instead of silently taking the place of ours.
 pub const METRIC: u32 = 172;
 
+/// The metric of routes that only say whose a subnet is: any other route to it wins.
+pub const RESERVED_METRIC: u32 = 4_000_000_000;
+
 /// A snapshot of one host.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Observed {
@@ -90,6 +93,12 @@ impl Route {
     #[must_use]
     pub fn is_ours(&self) -> bool {
         self.protocol == PROTOCOL
+    }
+
+    /// Whether it is one of ours that only says whose a subnet is.
+    #[must_use]
+    pub fn is_reservation(&self) -> bool {
+        self.is_ours() && self.metric == RESERVED_METRIC
     }
 }
 

@@ -7,6 +7,9 @@
 mod chain;
 mod check;
 mod conflict;
+mod docker;
+mod overlap;
+mod reserve;
 mod step;
 mod takedown;
 
@@ -90,15 +93,17 @@ pub fn plan(desired: &Desired, observed: &Observed) -> Plan {
     let conflicts = conflict::find(desired, observed);
     let (table_puts, table_dels) = table_steps(desired, observed.table.as_ref());
     let (puts, dels) = route_steps(desired, observed, &conflicts.frozen);
+    let reservations = reserve::steps(desired, observed);
     let mut steps = table_puts;
-    let chains = chain::steps(desired, observed);
-    steps.extend(chains.steps);
+    steps.extend(chain::steps(desired, observed));
     steps.extend(sysctl_steps(desired, observed));
     steps.extend(puts);
+    steps.extend(reservations.puts);
     steps.extend(dels);
+    steps.extend(reservations.dels);
     steps.extend(table_dels);
-    let problems =
-        desired.problems.iter().cloned().chain(chains.problems).chain(conflicts.problems).collect();
+    let of_docker = docker::problems(desired, observed);
+    let problems = desired.problems.iter().cloned().chain(of_docker).chain(conflicts.problems).collect();
     Plan { path: path(observed), steps, problems }
 }
 
@@ -120,7 +125,7 @@ fn sysctl_steps<'a>(desired: &'a Desired, observed: &'a Observed) -> impl Iterat
 /// What is present and what is wanted are walked side by side, in the order of their prefixes: at rest that is
 /// one comparison for each route.
 fn route_steps(desired: &Desired, observed: &Observed, frozen: &BTreeSet<IpNet>) -> (Vec<Step>, Vec<Step>) {
-    let ours = || observed.routes.iter().filter(|route| route.is_ours());
+    let ours = || observed.routes.iter().filter(|route| route.is_ours() && !route.is_reservation());
     // The kernel can hold several of ours for one prefix only if their metrics differ; one is right.
     let right_metric = ours().filter(|route| route.metric == METRIC).map(|route| (&route.to, route));
     let mut present = right_metric.collect::<BTreeMap<_, _>>().into_iter().peekable();
@@ -219,11 +224,11 @@ fn table_steps(desired: &Desired, table: Option<&Table>) -> (Vec<Step>, Vec<Step
             );
         }
         if !missing.is_empty() {
-            let because = desired.why_member(&missing);
+            let because = desired.why_member(name, &missing);
             puts.push(Step::PutElements { set: name.clone(), elements: missing, because });
         }
         if !spare.is_empty() {
-            let because = why_no_member(&spare);
+            let because = why_no_member(name, &spare);
             dels.push(Step::DelElements { set: name.clone(), elements: spare, because });
         }
     }
@@ -279,7 +284,7 @@ fn structure_differs(wanted: &Table, present: &Table) -> Option<String> {
 }
 
 impl Desired {
-    fn why_member(&self, elements: &BTreeSet<Element>) -> String {
+    fn why_member(&self, set: &str, elements: &BTreeSet<Element>) -> String {
         let hosts: BTreeSet<&str> = elements
             .iter()
             .filter_map(|element| match element {
@@ -287,7 +292,9 @@ impl Desired {
                 Element::Text(_) => None,
             })
             .collect();
-        if hosts.is_empty() {
+        if set.starts_with("guard") {
+            "nobody else keeps outsiders out of it".to_owned()
+        } else if hosts.is_empty() {
             "cluster packets pass there".to_owned()
         } else {
             format!("{} it", whose(&hosts))
@@ -295,8 +302,9 @@ impl Desired {
     }
 }
 
-fn why_no_member(elements: &BTreeSet<Element>) -> String {
+fn why_no_member(set: &str, elements: &BTreeSet<Element>) -> String {
     match elements.first() {
+        _ if set.starts_with("guard") => "somebody else keeps outsiders out of it".to_owned(),
         Some(Element::Prefix(_)) => "no peer holds it".to_owned(),
         _ => "no cluster packet passes there".to_owned(),
     }

@@ -51,6 +51,17 @@ pub enum Element {
     Text(String),
 }
 
+impl Element {
+    /// The addresses that it stands for, if it stands for any.
+    #[must_use]
+    pub fn prefix(&self) -> Option<IpNet> {
+        match self {
+            Self::Prefix(prefix) => Some(*prefix),
+            Self::Text(_) => None,
+        }
+    }
+}
+
 impl std::fmt::Display for Element {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
@@ -107,7 +118,11 @@ const RULES: [(&str, &str, &str); 12] = [
     ),
     ("forward", "iifname @uplinks IP daddr @localN ct state established,related counter accept", "answers"),
     ("forward", "iifname @uplinks IP daddr @localN ct status dnat counter accept", "published ports"),
-    ("forward", "iifname @uplinks IP daddr @localN counter drop", "the rest is not for outsiders"),
+    (
+        "forward",
+        "iifname @uplinks IP daddr @localN oifname @guardN counter drop",
+        "the rest is not for outsiders",
+    ),
     (
         "keep",
         "IP saddr @localN IP daddr @peersN counter snat IP to IP saddr",
@@ -133,6 +148,8 @@ pub struct Members {
     pub local: BTreeSet<IpNet>,
     /// The other hosts' subnets.
     pub peers: BTreeSet<IpNet>,
+    /// Interfaces out of which nobody but us keeps outsiders, for IPv4 and for IPv6.
+    pub guard: [BTreeSet<String>; 2],
 }
 
 /// Our table with these members.
@@ -144,6 +161,9 @@ pub fn table(members: &Members) -> Table {
     // A host's own packets to itself come in by `lo`.
     let inside = members.inside.iter().map(text).chain([Element::Text("lo".to_owned())]);
     sets.insert("inside".to_owned(), set("ifname", inside));
+    for (name, names) in ["guard4", "guard6"].into_iter().zip(&members.guard) {
+        sets.insert(name.to_owned(), set("ifname", names.iter().map(text)));
+    }
     for (name, prefixes) in [("local", &members.local), ("peers", &members.peers)] {
         let (v4, v6): (Vec<IpNet>, Vec<IpNet>) = prefixes.iter().partition(|prefix| prefix.addr().is_ipv4());
         sets.insert(format!("{name}4"), set("ipv4_addr", v4.into_iter().map(Element::Prefix)));
@@ -171,7 +191,8 @@ fn rule(text: &str, why: &str, (ip, n): (&str, &str)) -> Rule {
     let text = text
         .replace("IP", ip)
         .replace("localN", &format!("local{n}"))
-        .replace("peersN", &format!("peers{n}"));
+        .replace("peersN", &format!("peers{n}"))
+        .replace("guardN", &format!("guard{n}"));
     Rule { text, comment: format!("byway: {why}") }
 }
 

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use byway_fabric::cluster::{Cluster, Host, HostName};
 use byway_fabric::desired::{Choices, desired};
 use byway_fabric::docker::rules::{Place, accept};
-use byway_fabric::docker::{Backend, Engine, Flavour, Seen, SeenChain, Version};
+use byway_fabric::docker::{Backend, Engine, Flavour, Seen, SeenChain, Version, Walls};
 use byway_fabric::observed::{Link, METRIC, Observed, PROTOCOL, Route, RouteKind};
 use byway_fabric::plan::{Memory, Plan, Step, plan, take_down};
 use byway_fabric::sysctl::{Setting, Sysctl};
@@ -146,7 +146,16 @@ fn any_docker() -> impl Strategy<Value = Seen> {
         let chains = places.into_iter().zip(rules);
         let chains = chains.map(|((ipv6, place), rules)| SeenChain { ipv6, place, rules }).collect();
         let engine = Engine { version, backend: Backend::Iptables(Flavour::Nft) };
-        Seen { engine, networks: Vec::new(), chains }
+        let walls =
+            [false, true].map(|ipv6| Walls { ipv6, policy_drops: ipv6, forward: true, ..Walls::default() });
+        Seen {
+            engine,
+            networks: Vec::new(),
+            endpoints: Vec::new(),
+            no_raw_drops: false,
+            chains,
+            walls: walls.to_vec(),
+        }
     })
 }
 

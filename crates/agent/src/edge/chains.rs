@@ -3,46 +3,79 @@
 //! A host can have two iptables that do not see each other's rules. Docker's is the one that has `DOCKER-USER`.
 
 use byway_fabric::docker::rules::accept;
-use byway_fabric::docker::{self, Backend, Flavour, Seen, SeenChain};
+use byway_fabric::docker::saved::Saved;
+use byway_fabric::docker::{self, Backend, Flavour, Seen, SeenChain, Walls, bridges};
 use byway_fabric::plan::Step;
 
 use super::docker::Engine;
-use super::iptables::{self, Chains};
+use super::iptables;
+use super::nft::{self, NftError};
 use super::program::{ProgramError, Runs};
-use byway_fabric::docker::rules::Place;
 
 /// Lists the tables of iptables-legacy that were ever used; asking the program itself would make them.
 const LEGACY_TABLES: &str = "/proc/net/ip_tables_names";
 
-/// Docker's engine, networks and shared chains.
+/// Docker's engine, networks, shared chains and own rules.
 ///
 /// # Errors
-/// When iptables cannot be run.
-pub async fn look(runs: &mut Runs, engine: &Engine) -> Result<Seen, ProgramError> {
-    let (backend, chains) = if engine.nftables {
-        (Backend::Nftables, Vec::new())
+/// When iptables or nft cannot be run.
+pub async fn look(runs: &mut Runs, engine: &Engine) -> Result<Seen, NftError> {
+    let mut rules = Rules::default();
+    let backend = if engine.nftables {
+        for ipv6 in [false, true] {
+            rules.walls.extend(bridges(runs, ipv6).await?);
+        }
+        Backend::Nftables
     } else {
         let (flavour, v4) = flavour(runs).await?;
-        let v6 = iptables::read(runs, flavour, true).await?;
-        let chains = seen(false, v4).into_iter().chain(seen(true, v6)).collect();
-        (Backend::Iptables(flavour), chains)
+        if !v4.has_docker_user() && engine.options.iptables == Some(false) {
+            Backend::Off
+        } else {
+            rules.take(v4);
+            rules.take(iptables::read(runs, flavour, true).await?);
+            Backend::Iptables(flavour)
+        }
     };
-    let engine_seen = docker::Engine { version: engine.version, backend };
-    Ok(Seen { engine: engine_seen, networks: engine.networks.clone(), chains })
+    Ok(Seen {
+        engine: docker::Engine { version: engine.version, backend },
+        networks: engine.networks.clone(),
+        endpoints: engine.endpoints.clone(),
+        no_raw_drops: engine.options.no_raw_drops,
+        chains: rules.chains,
+        walls: rules.walls,
+    })
 }
 
-async fn flavour(runs: &mut Runs) -> Result<(Flavour, Chains), ProgramError> {
+/// What was read of both families.
+#[derive(Default)]
+struct Rules {
+    chains: Vec<SeenChain>,
+    walls: Vec<Walls>,
+}
+
+impl Rules {
+    fn take(&mut self, saved: Saved) {
+        self.chains.extend(saved.chains);
+        self.walls.extend(saved.walls);
+    }
+}
+
+async fn flavour(runs: &mut Runs) -> Result<(Flavour, Saved), ProgramError> {
     let nft = iptables::read(runs, Flavour::Nft, false).await?;
     let legacy_in_use = std::fs::read_to_string(LEGACY_TABLES).is_ok_and(|tables| tables.contains("filter"));
-    if nft.contains_key(&Place::DockerUser) || !legacy_in_use {
+    if nft.has_docker_user() || !legacy_in_use {
         return Ok((Flavour::Nft, nft));
     }
     let legacy = iptables::read(runs, Flavour::Legacy, false).await?;
-    Ok(if legacy.contains_key(&Place::DockerUser) { (Flavour::Legacy, legacy) } else { (Flavour::Nft, nft) })
+    Ok(if legacy.has_docker_user() { (Flavour::Legacy, legacy) } else { (Flavour::Nft, nft) })
 }
 
-fn seen(ipv6: bool, chains: Chains) -> Vec<SeenChain> {
-    chains.into_iter().map(|(place, rules)| SeenChain { ipv6, place, rules }).collect()
+/// Docker's own nftables table of one family; none if it is not there.
+async fn bridges(runs: &mut Runs, ipv6: bool) -> Result<Option<Walls>, NftError> {
+    let family = if ipv6 { "ip6" } else { "ip" };
+    let understand = |error: serde_json::Error| NftError::Understand(error.to_string());
+    let json = nft::list_table(runs, &[family, bridges::TABLE]).await?;
+    json.map(|json| bridges::read(&json, ipv6).map_err(understand)).transpose()
 }
 
 /// Does the steps that are about shared chains.

@@ -35,6 +35,12 @@ pub fn links(netlink: &mut Netlink) -> Result<BTreeMap<u32, Link>, NetlinkError>
     Ok(links)
 }
 
+/// The largest packet that a link takes, as the kernel tells below `/sys`; none where there is no such link.
+#[must_use]
+pub fn mtu(link: &str) -> Option<u32> {
+    std::fs::read_to_string(format!("/sys/class/net/{link}/mtu")).ok()?.trim().parse().ok()
+}
+
 fn link(entry: RouteNetlinkMessage) -> Option<(u32, Link)> {
     let RouteNetlinkMessage::NewLink(message) = entry else { return None };
     let up = message.header.flags.contains(LinkFlags::Up);

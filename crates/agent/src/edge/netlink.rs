@@ -14,7 +14,8 @@ use netlink_packet_core::{
     NetlinkHeader, NetlinkMessage, NetlinkPayload, NetlinkSerializable,
 };
 use netlink_packet_route::RouteNetlinkMessage;
-use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
+use netlink_sys::protocols::{NETLINK_NETFILTER, NETLINK_ROUTE};
+use netlink_sys::{Socket, SocketAddr};
 
 /// Requests in one datagram: large enough that the price of a system call vanishes, small enough that even
 /// if all are refused, the answers (under 1 KiB each in the kernel's accounting) fit the receive buffer.
@@ -33,7 +34,7 @@ const HEADER_BYTES: usize = 16;
 /// Kinds below are about the conversation itself (`NLMSG_MIN_TYPE`).
 const ENTRY_KIND_MIN: u16 = 16;
 
-/// A blocking `NETLINK_ROUTE` socket. It stays in the network namespace in which it was opened.
+/// A blocking netlink socket. It stays in the network namespace in which it was opened.
 #[derive(Debug)]
 pub struct Netlink {
     socket: Socket,
@@ -103,6 +104,14 @@ impl Netlink {
     /// [`NetlinkError::Open`].
     pub fn open() -> Result<Self, NetlinkError> {
         Socket::new(NETLINK_ROUTE).and_then(Self::prepare).map_err(NetlinkError::Open)
+    }
+
+    /// Opens a `NETLINK_NETFILTER` socket in the network namespace of this thread.
+    ///
+    /// # Errors
+    /// [`NetlinkError::Open`].
+    pub fn netfilter() -> Result<Self, NetlinkError> {
+        Socket::new(NETLINK_NETFILTER).and_then(Self::prepare).map_err(NetlinkError::Open)
     }
 
     /// Takes a `NETLINK_ROUTE` socket of somebody else's making; it speaks of the namespace it was made in.
@@ -228,12 +237,23 @@ impl Netlink {
         request: &RouteNetlinkMessage,
         read: impl Fn(u16, &[u8]) -> Result<Option<T>, NetlinkError>,
     ) -> Result<Vec<T>, NetlinkError> {
+        self.dump_written(|body| write_message(request, body), read)
+    }
+
+    /// As [`Netlink::dump_read`], for requests of any protocol: `write` appends the request without its header and
+    /// says its kind.
+    ///
+    /// # Errors
+    /// As [`Netlink::dump_read`].
+    pub fn dump_written<T>(
+        &mut self,
+        write: impl Fn(&mut Vec<u8>) -> u16,
+        read: impl Fn(u16, &[u8]) -> Result<Option<T>, NetlinkError>,
+    ) -> Result<Vec<T>, NetlinkError> {
         for _ in 0..DUMP_TRIES_MAX {
             self.sequence = self.sequence.wrapping_add(1);
             let mut datagram = Vec::new();
-            append(&mut datagram, NLM_F_REQUEST | NLM_F_DUMP, self.sequence, |body| {
-                (write_message(request, body), 0)
-            });
+            append(&mut datagram, NLM_F_REQUEST | NLM_F_DUMP, self.sequence, |body| (write(body), 0));
             self.send(&datagram)?;
             let mut dump = Dump::new(self.sequence);
             while !dump.done {

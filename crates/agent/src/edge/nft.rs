@@ -26,10 +26,18 @@ pub enum NftError {
 /// # Errors
 /// When `nft` cannot be run or its answer not be read.
 pub async fn read(runs: &mut Runs) -> Result<Option<Table>, NftError> {
-    let mut arguments = vec!["-j", "list", "table"];
-    arguments.extend(TABLE.split(' '));
-    match runs.run("nft", &arguments, "", "list our table").await {
-        Ok(json) => words::table(&json).map(Some),
+    let name: Vec<&str> = TABLE.split(' ').collect();
+    list_table(runs, &name).await?.map(|json| words::table(&json)).transpose()
+}
+
+/// A table as JSON, by its family and name; none if it is not there.
+///
+/// # Errors
+/// When `nft` cannot be run.
+pub async fn list_table(runs: &mut Runs, table: &[&str]) -> Result<Option<Vec<u8>>, NftError> {
+    let arguments = [&["-j", "list", "table"], table].concat();
+    match runs.run("nft", &arguments, "", &format!("list table {}", table.join(" "))).await {
+        Ok(json) => Ok(Some(json)),
         Err(ProgramError::Refused { said, .. }) if said.contains("No such file or directory") => Ok(None),
         Err(error) => Err(error.into()),
     }

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use byway_fabric::observed::{PROTOCOL, Route};
+use byway_fabric::observed::{PROTOCOL, Route, RouteKind};
 use byway_fabric::plan::Step;
 use netlink_packet_core::{NLM_F_CREATE, NLM_F_REPLACE};
 
@@ -51,8 +51,10 @@ impl Deed {
 
     /// What goes is known by its prefix, metric and protocol, so any scope and type will do: a route in our
     /// name that drops packets goes too.
-    fn scope_and_type(self) -> [u8; 2] {
+    fn scope_and_type(self, kind: RouteKind) -> [u8; 2] {
         match self {
+            // Docker passes over subnets that have a route of this scope (`plan/reserve.rs`).
+            Self::Put if kind == RouteKind::Unreachable => [libc::RT_SCOPE_LINK, libc::RTN_UNREACHABLE],
             Self::Put => [libc::RT_SCOPE_UNIVERSE, libc::RTN_UNICAST],
             Self::Del => [libc::RT_SCOPE_NOWHERE, libc::RTN_UNSPEC],
         }
@@ -70,7 +72,7 @@ fn deed(step: &Step) -> Option<(&Step, Deed, &Route)> {
 /// Appends the message that asks for it, without its header, and says its kind: a `struct rtmsg` and attributes
 /// (`rtnetlink(7)`). Ten thousand routes are the reason that no message is built first and then written.
 fn write(deed: Deed, route: &Route, body: &mut Vec<u8>) -> u16 {
-    let [scope, kind] = deed.scope_and_type();
+    let [scope, kind] = deed.scope_and_type(route.kind);
     // Family, length of the destination, of the source, TOS, table, protocol, scope, type; then the flags.
     let family = family(route.to.addr());
     body.extend([family, route.to.prefix_len(), 0, 0, libc::RT_TABLE_MAIN, PROTOCOL, scope, kind]);
@@ -117,7 +119,7 @@ mod tests {
 
     use super::*;
     use crate::edge::look::from_message;
-    use byway_fabric::observed::{METRIC, RouteKind};
+    use byway_fabric::observed::{METRIC, RESERVED_METRIC};
 
     /// What we write is read by others as what was meant.
     fn check(deed: Deed, to: &str, via: Option<&str>, dev: Option<u32>, src: Option<&str>) -> RouteMessage {
@@ -146,6 +148,26 @@ mod tests {
         assert_eq!(message.header.scope, RouteScope::Universe);
         assert_eq!(message.header.kind, RouteType::Unicast);
         assert_eq!(message.header.table, 254);
+    }
+
+    #[test]
+    fn a_reservation_is_unreachable_with_the_scope_of_a_link() {
+        let route = Route {
+            to: "172.42.0.0/16".parse().unwrap(),
+            kind: RouteKind::Unreachable,
+            via: None,
+            dev: None,
+            src: None,
+            metric: RESERVED_METRIC,
+            protocol: PROTOCOL,
+        };
+        let mut body = Vec::new();
+        write(Deed::Put, &route, &mut body);
+        let message = RouteMessage::parse(&body).unwrap();
+        assert_eq!(
+            (message.header.scope, message.header.kind, from_message(&message)),
+            (RouteScope::Link, RouteType::Unreachable, Some(route))
+        );
     }
 
     #[test]

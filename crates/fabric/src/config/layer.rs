@@ -5,7 +5,9 @@ use std::path::PathBuf;
 use toml::Spanned;
 use toml::de::DeValue;
 
-use super::{CONFIG_BYTES_MAX, Key, LOOK_EVERY_SECONDS_RANGE, Origin, Setting, value};
+use super::{
+    BRIDGES_MAX, CONFIG_BYTES_MAX, Key, LOOK_EVERY_SECONDS_RANGE, NETWORKS_MAX, Origin, Setting, value,
+};
 use crate::cluster::{BadHostName, HostName};
 use crate::mistake::Mistakes;
 use crate::toml_text::{self, Reading, nearest, quoted};
@@ -21,6 +23,10 @@ pub struct Layer {
     pub uplink: Option<Setting<String>>,
     /// See [`Key::Bridges`].
     pub bridges: Option<Setting<Vec<String>>>,
+    /// See [`Key::Networks`].
+    pub networks: Option<Setting<Vec<String>>>,
+    /// See [`Key::DockerSocket`].
+    pub docker_socket: Option<Setting<PathBuf>>,
     /// See [`Key::RunDir`].
     pub run_dir: Option<Setting<PathBuf>>,
     /// See [`Key::StateDir`].
@@ -110,6 +116,8 @@ impl Layer {
             inventory: self.inventory.or(weaker.inventory),
             uplink: self.uplink.or(weaker.uplink),
             bridges: self.bridges.or(weaker.bridges),
+            networks: self.networks.or(weaker.networks),
+            docker_socket: self.docker_socket.or(weaker.docker_socket),
             run_dir: self.run_dir.or(weaker.run_dir),
             state_dir: self.state_dir.or(weaker.state_dir),
             look_every_seconds: self.look_every_seconds.or(weaker.look_every_seconds),
@@ -123,7 +131,9 @@ impl Layer {
             Key::Host => self.host = Some(setting(host(text)?, origin)),
             Key::Inventory => self.inventory = Some(setting(value::path(text, &origin)?, origin)),
             Key::Uplink => self.uplink = Some(setting(value::interface(text)?, origin)),
-            Key::Bridges => self.bridges = Some(setting(bridges(text)?, origin)),
+            Key::Bridges => self.bridges = Some(setting(words(text, &BRIDGES)?, origin)),
+            Key::Networks => self.networks = Some(setting(words(text, &NETWORKS)?, origin)),
+            Key::DockerSocket => self.docker_socket = Some(setting(value::path(text, &origin)?, origin)),
             Key::RunDir => self.run_dir = Some(setting(value::run_dir(text, &origin)?, origin)),
             Key::StateDir => self.state_dir = Some(setting(value::path(text, &origin)?, origin)),
             Key::LookEverySeconds => {
@@ -142,7 +152,8 @@ impl Layer {
         origin: Origin,
     ) {
         match key {
-            Key::Bridges => self.bridges_from(reading, value, origin),
+            Key::Bridges => self.bridges = Some(setting(list(reading, &BRIDGES, value), origin)),
+            Key::Networks => self.networks = Some(setting(list(reading, &NETWORKS, value), origin)),
             Key::LookEverySeconds => {
                 let number = reading.number(key.name(), value, LOOK_EVERY_SECONDS_RANGE);
                 self.look_every_seconds = number.map(|number| setting(number, origin));
@@ -159,23 +170,39 @@ impl Layer {
             }
         }
     }
+}
 
-    fn bridges_from(&mut self, reading: &mut Reading<'_>, value: &Spanned<DeValue<'_>>, origin: Origin) {
-        let mut names = Vec::new();
-        for item in reading.list("bridges", value) {
-            let Some(text) = reading.string("each of `bridges`", item) else { continue };
-            match value::interface(text) {
-                Ok(name) => names.push(name),
-                Err(why) => {
-                    reading.mistake(item.span(), format!("{} cannot be a bridge: {why}", quoted(text)), None);
-                }
+/// A list of names.
+struct List {
+    key: Key,
+    /// What each of it is.
+    what: &'static str,
+    most: usize,
+    read: fn(&str) -> Result<String, String>,
+}
+
+const BRIDGES: List = List { key: Key::Bridges, what: "a bridge", most: BRIDGES_MAX, read: value::interface };
+const NETWORKS: List =
+    List { key: Key::Networks, what: "a network", most: NETWORKS_MAX, read: value::network };
+
+/// A list of the file.
+fn list(reading: &mut Reading<'_>, list: &List, value: &Spanned<DeValue<'_>>) -> Vec<String> {
+    let key = list.key.name();
+    let mut names = Vec::new();
+    for item in reading.list(key, value) {
+        let Some(text) = reading.string(&format!("each of `{key}`"), item) else { continue };
+        match (list.read)(text) {
+            Ok(name) => names.push(name),
+            Err(why) => {
+                let what = format!("{} cannot be {}: {why}", quoted(text), list.what);
+                reading.mistake(item.span(), what, None);
             }
         }
-        if let Err(why) = value::check_bridges(&names) {
-            reading.mistake(value.span(), format!("`bridges` is wrong: {why}"), None);
-        }
-        self.bridges = Some(setting(names, origin));
     }
+    if let Err(why) = value::check_names(&names, list.most) {
+        reading.mistake(value.span(), format!("`{key}` is wrong: {why}"), None);
+    }
+    names
 }
 
 fn setting<T>(value: T, origin: Origin) -> Setting<T> {
@@ -186,11 +213,10 @@ fn host(text: &str) -> Result<HostName, String> {
     HostName::try_from(text.to_owned()).map_err(|bad| bad.to_string())
 }
 
-/// Bridges with commas between.
-fn bridges(text: &str) -> Result<Vec<String>, String> {
-    let names =
-        text.split(',').map(|name| value::interface(name.trim())).collect::<Result<Vec<String>, _>>()?;
-    value::check_bridges(&names).map(|()| names)
+/// A list with commas between.
+fn words(text: &str, list: &List) -> Result<Vec<String>, String> {
+    let names = text.split(',').map(|name| (list.read)(name.trim())).collect::<Result<Vec<String>, _>>()?;
+    value::check_names(&names, list.most).map(|()| names)
 }
 
 fn unknown_variable(name: &str) -> String {

@@ -14,6 +14,9 @@ pub(super) const RUN_DIR_BYTES_MAX: usize = 96;
 /// The longest path, in bytes: the kernel's `PATH_MAX` less the closing zero.
 const PATH_BYTES_MAX: usize = 4095;
 
+/// Longer names of networks are a mistake.
+const NETWORK_NAME_BYTES_MAX: usize = 255;
+
 /// The longest log filter, in bytes: a screen full of targets.
 const LOG_BYTES_MAX: usize = 1024;
 
@@ -100,11 +103,22 @@ pub(super) fn look_every_seconds(text: &str) -> Result<u64, String> {
     number.ok_or_else(|| format!("it can be {least} to {most}"))
 }
 
-/// Whether one name stands there twice.
-pub(super) fn check_bridges(bridges: &[String]) -> Result<(), String> {
-    if bridges.len() > super::BRIDGES_MAX {
-        return Err(format!("it has {} entries, more than {}", bridges.len(), super::BRIDGES_MAX));
+/// Docker's own rule for names of networks (moby `daemon/names`).
+pub(super) fn network(text: &str) -> Result<String, String> {
+    let first_is_plain = text.starts_with(|c: char| c.is_ascii_alphanumeric());
+    let rest_is_plain = text.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-'));
+    if first_is_plain && rest_is_plain && text.len() <= NETWORK_NAME_BYTES_MAX {
+        Ok(text.to_owned())
+    } else {
+        Err("Docker's names have letters, digits and _ . - and start with a letter or a digit".to_owned())
     }
-    let twice = bridges.iter().enumerate().find(|(nth, bridge)| bridges[..*nth].contains(bridge));
-    twice.map_or(Ok(()), |(_, bridge)| Err(format!("it lists {} twice", quoted(bridge))))
+}
+
+/// Whether there are too many names, or one stands there twice.
+pub(super) fn check_names(names: &[String], most: usize) -> Result<(), String> {
+    if names.len() > most {
+        return Err(format!("it has {} entries, more than {most}", names.len()));
+    }
+    let twice = names.iter().enumerate().find(|(nth, name)| names[..*nth].contains(name));
+    twice.map_or(Ok(()), |(_, name)| Err(format!("it lists {} twice", quoted(name))))
 }

@@ -6,7 +6,7 @@
 //! | 28.0, 28.1 | a drop per bridge; a raw drop per published port | `DOCKER-USER`; an accept at the top of raw PREROUTING |
 //! | 28.2 and later | a drop per bridge; a raw drop per container | the same |
 //! | 29 with nftables | drops in its own tables, which it rewrites at will | `allow-direct-routing`, `bridge-accept-fwmark` and our mark |
-//! | any with `iptables=false` | nothing | nothing |
+//! | any with `iptables=false` | nothing: outsiders get in too | nothing; our own table masquerades and keeps outsiders out |
 //!
 //! Sources: moby `libnetwork/drivers/bridge/setup_ip_tables_linux.go` (to 28.0) and `internal/iptabler`,
 //! `internal/nftabler` (later); commits 27adcd596b (28.0.0, raw drop per published port), a0ff0a361e (28.2.0, per
@@ -44,6 +44,10 @@ pub struct Accepts {
 /// The mark that engines with the nftables backend are told to accept, and its mask.
 pub const MARK: u32 = 0x0010_0000;
 
+/// The daemon's options that let marked packets pass Docker's own nftables tables: the first takes away the drops
+/// in raw, the second accepts the mark where packets are forwarded.
+pub const OPTIONS: [&str; 2] = ["allow-direct-routing", "bridge-accept-fwmark"];
+
 /// From where a row of the table holds, whether raw accepts are needed, and why.
 const IPTABLES: [(Version, bool, &str); 3] = [
     (Version(28, 2, 0), true, "since 28.2 Docker drops packets to every container that come in from outside"),
@@ -63,7 +67,7 @@ pub fn contract(engine: &Engine) -> Contract {
         },
         Backend::Nftables => Contract {
             accepts: None,
-            daemon_options: &["allow-direct-routing", "bridge-accept-fwmark"],
+            daemon_options: &OPTIONS,
             mark: true,
             because: "Docker's own nftables tables can only be passed with options of the daemon",
         },

@@ -4,7 +4,7 @@ use std::fmt;
 
 use super::{Plan, Step};
 use crate::desired::{Desired, holder};
-use crate::observed::Route;
+use crate::observed::{Route, RouteKind};
 
 /// What a plan must never do.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,7 +36,9 @@ impl Plan {
         let mut deleted = false;
         for step in &self.steps {
             match step {
-                Step::PutRoute { route, .. } if !leads_to_a_peer(route, desired) => {
+                Step::PutRoute { route, .. }
+                    if !leads_to_a_peer(route, desired) && !reserves(route, desired) =>
+                {
                     return Err(Violation::PutsRouteElsewhere(step.what()));
                 }
                 Step::PutRoute { .. } if deleted => return Err(Violation::DeletesBeforePut(step.what())),
@@ -49,6 +51,12 @@ impl Plan {
         }
         Ok(())
     }
+}
+
+/// Says whose a subnet of the cluster is, and loses against every other route to it.
+fn reserves(route: &Route, desired: &Desired) -> bool {
+    let is_last = route.is_reservation() && route.kind == RouteKind::Unreachable && route.via.is_none();
+    is_last && desired.owners.contains_key(&route.to)
 }
 
 fn leads_to_a_peer(route: &Route, desired: &Desired) -> bool {

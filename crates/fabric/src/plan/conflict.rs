@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use ipnet::IpNet;
 
+use super::overlap;
 use crate::cluster::HostName;
 use crate::desired::{Desired, holder};
 use crate::observed::{METRIC, Observed, Route, protocol_name};
@@ -21,7 +22,10 @@ pub(super) struct Conflicts {
 }
 
 pub(super) fn find(desired: &Desired, observed: &Observed) -> Conflicts {
-    let mut conflicts = Conflicts { frozen: BTreeSet::new(), problems: Vec::new() };
+    let (overlaps, told_bridges) = overlap::find(desired, observed);
+    let mut conflicts = Conflicts { frozen: BTreeSet::new(), problems: overlaps };
+    let is_told =
+        |route: &Route| route.dev.is_some_and(|dev| told_bridges.contains(&observed.link_name(dev)));
     for route in observed.routes.iter().filter(|route| !route.is_ours()) {
         let Some((subnet, host)) = holder(&desired.owners, &route.to) else { continue };
         // A route without a gateway into our own subnet is what containers are for.
@@ -31,6 +35,9 @@ pub(super) fn find(desired: &Desired, observed: &Observed) -> Conflicts {
         let wanted = desired.routes.get(subnet);
         if route.to == *subnet {
             conflicts.frozen.insert(*subnet);
+        }
+        if route.via.is_none() && is_told(route) {
+            continue;
         }
         conflicts.problems.push(problem(
             route,

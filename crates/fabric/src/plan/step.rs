@@ -103,6 +103,12 @@ impl Step {
         Self::DelRoute { route: route.clone(), text, because }
     }
 
+    /// Whether it keeps source addresses from being rewritten that were rewritten until then.
+    #[must_use]
+    pub fn keeps_sources(&self) -> bool {
+        matches!(self, Self::PutTable { .. } | Self::PutElements { .. })
+    }
+
     /// What is done, without the reason.
     #[must_use]
     pub fn what(&self) -> String {

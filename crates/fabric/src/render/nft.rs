@@ -2,6 +2,8 @@
 //!
 //! For `nft -f`, or to be included from `/etc/nftables.conf`. It is the table that the agent keeps.
 
+use std::collections::BTreeSet;
+
 use super::{Picture, RenderError, RenderedFile};
 use crate::cluster::Cluster;
 use crate::table::{Members, table};
@@ -12,9 +14,12 @@ pub(super) fn files(picture: &Picture<'_>, cluster: &Cluster) -> Result<Vec<Rend
         return Err(RenderError::NeedsBridge);
     }
     let peers = cluster.hosts.iter().filter(|other| other.name != picture.host.name);
+    let inside: BTreeSet<String> = picture.bridges.iter().cloned().collect();
     let members = Members {
         uplinks: [picture.uplink.to_owned()].into(),
-        inside: picture.bridges.iter().cloned().collect(),
+        // A file cannot know whether somebody else keeps outsiders out.
+        guard: [inside.clone(), inside.clone()],
+        inside,
         local: picture.host.subnets.iter().copied().collect(),
         peers: peers.flat_map(|host| host.subnets.iter().copied()).collect(),
     };

@@ -11,18 +11,23 @@
 //! docker 28.5.2 iptables-nft                      (or iptables-legacy, nftables, off)
 //! network bridge docker0 172.41.0.0/16 in         (`in` = opted in; `internal`)
 //! chain 4 docker-user: -j RETURN
+//! endpoint c41 bridge 172.41.0.2
+//! walls 4: no-forward no-nat no-raw open unmarked (what is missing of Docker's own rules; else they are whole)
 //! ```
 //!
 //! A link that is up has its connected routes; sysctls that are not written are 0 for links and the host.
 
 #![allow(clippy::expect_used, clippy::unwrap_used, clippy::panic, reason = "a test may panic")]
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use byway_fabric::cluster::{Cluster, Host, HostName};
 use byway_fabric::desired::{Choices, Desired, desired};
 use byway_fabric::docker::rules::{Place, accept};
-use byway_fabric::docker::{Backend, Engine, Flavour, Network, Seen, SeenChain};
+use byway_fabric::docker::{
+    Backend, Endpoint, Engine, Flavour, Network, RawDrop, Seen, SeenChain, Version, Walls,
+};
 use byway_fabric::observed::{Link, METRIC, Observed, PROTOCOL, Route, RouteKind};
 use byway_fabric::sysctl::{Setting, Sysctl};
 use ipnet::IpNet;
@@ -36,6 +41,8 @@ pub(crate) struct Scene {
     pub(crate) observed: Observed,
     table_as_wanted: bool,
     old_kernel: bool,
+    /// What is missing of Docker's own rules, of IPv6 or not.
+    gaps: Vec<(bool, Vec<String>)>,
 }
 
 impl Scene {
@@ -58,6 +65,8 @@ impl Scene {
                 "docker" => scene.docker(&words[1..]),
                 "network" => scene.network(&words[1..]),
                 "chain" => scene.chain(&words[1..]),
+                "endpoint" => scene.endpoint(&words[1..]),
+                "walls" => scene.gap(&words[1..]),
                 "old-kernel" => scene.old_kernel = true,
                 other => panic!("a scene has no `{other}`"),
             }
@@ -75,6 +84,7 @@ impl Scene {
     }
 
     fn finish(&mut self) {
+        self.raise_walls();
         let names: Vec<String> = self.observed.links.values().map(|link| link.name.clone()).collect();
         for sysctl in names.iter().flat_map(|name| Sysctl::of_link(name)).chain(Sysctl::of_host()) {
             if !(self.old_kernel && sysctl.name == Setting::ForceForwarding) {
@@ -94,7 +104,62 @@ impl Scene {
             _ => Backend::Off,
         };
         let engine = Engine { version: words[0].parse().expect("a version"), backend };
-        self.observed.docker = Some(Seen { engine, networks: Vec::new(), chains: Vec::new() });
+        self.observed.docker = Some(Seen {
+            engine,
+            networks: Vec::new(),
+            endpoints: Vec::new(),
+            no_raw_drops: false,
+            chains: Vec::new(),
+            walls: Vec::new(),
+        });
+    }
+
+    fn gap(&mut self, words: &[&str]) {
+        self.gaps.push((words[0] == "6:", words[1..].iter().map(|word| (*word).to_owned()).collect()));
+    }
+
+    fn endpoint(&mut self, words: &[&str]) {
+        let endpoint = Endpoint {
+            container: words[0].to_owned(),
+            compose: None,
+            network: words[1].to_owned(),
+            addresses: words[2..].iter().map(|word| word.parse().expect("an address")).collect(),
+            mac: String::new(),
+            veth: None,
+        };
+        self.observed.docker.as_mut().expect("`docker` first").endpoints.push(endpoint);
+    }
+
+    /// Docker's own rules, as its engine writes them, but for the gaps.
+    fn raise_walls(&mut self) {
+        let Some(docker) =
+            self.observed.docker.as_mut().filter(|docker| docker.engine.backend != Backend::Off)
+        else {
+            return;
+        };
+        let (version, nftables) = (docker.engine.version, docker.engine.backend == Backend::Nftables);
+        for ipv6 in [false, true] {
+            let gaps = self.gaps.iter().filter(|(of_ipv6, _)| *of_ipv6 == ipv6).flat_map(|(_, gaps)| gaps);
+            let gaps: Vec<&str> = gaps.map(String::as_str).collect();
+            let has = |gap: &str| !gaps.contains(&gap);
+            let bridges = || docker.networks.iter().map(|network| network.bridge.clone()).collect();
+            let of_endpoint = |endpoint: &Endpoint| {
+                let network = docker.networks.iter().find(|network| network.name == endpoint.network);
+                let except = [network.expect("a network").bridge.clone()].into();
+                let of_family = endpoint.addresses.iter().find(|address| address.is_ipv6() == ipv6)?;
+                Some(RawDrop { to: *of_family, except })
+            };
+            let raw = has("no-raw") && version >= Version(28, 2, 0);
+            docker.walls.push(Walls {
+                ipv6,
+                forward: has("no-forward"),
+                nat: has("no-nat"),
+                policy_drops: has("open") && version < Version(28, 0, 0),
+                closed: if has("open") && version >= Version(28, 0, 0) { bridges() } else { BTreeSet::new() },
+                marked: if nftables && has("unmarked") { bridges() } else { BTreeSet::new() },
+                raw_drops: docker.endpoints.iter().filter(|_| raw).filter_map(of_endpoint).collect(),
+            });
+        }
     }
 
     fn network(&mut self, words: &[&str]) {

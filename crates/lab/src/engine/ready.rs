@@ -15,6 +15,9 @@ use super::api::{self, SOCKET};
 
 /// How long an engine may take: under a second in fact, on a machine with nothing else to do.
 const WAIT: Duration = Duration::from_mins(1);
+/// How long until a socket that refuses is tried again: the kernel tells of a socket's file and mode, but not when
+/// somebody begins to listen, and since 29 an engine listens only after it has changed the mode.
+const PACE: Duration = Duration::from_millis(10);
 /// An answer to a ping is a few hundred bytes.
 const ANSWER_BYTES_MAX: usize = 4096;
 
@@ -27,7 +30,7 @@ pub(crate) fn await_ready(process: &OwnedFd) -> Result<()> {
     let mut answer = Vec::new();
     // The socket listens long before the engine answers.
     loop {
-        wait.for_event(stream.as_fd(), "it has taken our question, but")?;
+        wait.for_event(stream.as_fd(), WAIT, "it has taken our question, but")?;
         let mut some = [0; ANSWER_BYTES_MAX];
         match stream.read(&mut some) {
             Ok(0) => return api::read(&answer).map(drop),
@@ -48,7 +51,8 @@ struct Wait<'a> {
 }
 
 impl Wait<'_> {
-    /// The engine binds its socket, listens, and then changes its mode: that is the notice to go by.
+    /// To 28 the engine binds its socket, listens, and then changes its mode: that is the notice to go by.
+    /// Since 29 it listens last, and nothing tells of it.
     fn connect(&self) -> Result<UnixStream> {
         let folder = Path::new(SOCKET).parent().context("the socket has no folder")?;
         let notices =
@@ -61,16 +65,18 @@ impl Wait<'_> {
                 Err(error) if is_not_yet(&error) => {}
                 Err(error) => return Err(error).with_context(|| format!("connect to {SOCKET}")),
             }
-            self.for_event(notices.as_fd(), "it does not listen, and")?;
+            self.for_event(notices.as_fd(), PACE, "it does not listen, and")?;
             while notices.read_events().is_ok() {}
         }
     }
 
-    fn for_event(&self, event: BorrowedFd<'_>, so_far: &str) -> Result<()> {
+    /// Until the event, or at most so long; the end of the engine and the deadline are errors.
+    fn for_event(&self, event: BorrowedFd<'_>, most: Duration, so_far: &str) -> Result<()> {
         let left = self.deadline.saturating_duration_since(Instant::now());
         let mut polled =
             [PollFd::new(event, PollFlags::POLLIN), PollFd::new(self.process.as_fd(), PollFlags::POLLIN)];
-        match poll(&mut polled, PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX)) {
+        match poll(&mut polled, PollTimeout::try_from(left.min(most)).unwrap_or(PollTimeout::MAX)) {
+            Ok(0) if left > most => Ok(()),
             Ok(0) => bail!("{so_far} {} s are over", WAIT.as_secs()),
             Ok(_) if polled[1].any() == Some(true) => bail!("it has ended"),
             Ok(_) | Err(Errno::EINTR) => Ok(()),
