@@ -192,12 +192,15 @@ impl Keeper {
                     let foreign = self.note_touch(touch);
                     if foreign {
                         self.world.doubt_table();
+                        // A flush of everything is told as a change of our table.
+                        self.world.doubt_chains();
                     }
                     look |= foreign;
                 }
                 Notice::Lost => {
                     tracing::warn!("the kernel had more notices than we could take; looking at everything");
                     self.world.doubt_table();
+                    self.world.doubt_chains();
                     look = true;
                 }
             }

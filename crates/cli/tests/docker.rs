@@ -4,52 +4,11 @@
 
 mod common;
 
-use std::net::IpAddr;
-
-use byway_lab::{Lab, Options, Release, Spread};
-use common::{BYWAY, Ear, ping, problems, run, source_seen};
-
-const PAIRS: [[&str; 2]; 3] = [["20.10", "20.10"], ["28.5", "28.5"], ["20.10", "28.5"]];
-
-/// Two real engines with a container each, and agents that have made their peace with them.
-fn engines(releases: [&str; 2]) -> Lab {
-    let releases = releases.map(|text| text.parse::<Release>().unwrap());
-    let topology = Spread { hosts: 2, containers: 1, segments: 1 }.topology().with_engines(&releases);
-    let lab = Lab::up(&topology, &Options::private(BYWAY.as_ref()), |_| {});
-    let lab = lab.unwrap_or_else(|error| panic!("{error:#}"));
-    until_reaching(&lab);
-    lab
-}
-
-/// The addresses that Docker gave a container.
-fn addresses(lab: &Lab, container: &str) -> Vec<IpAddr> {
-    let nodes = lab.status().unwrap().nodes;
-    let node = nodes.into_iter().find(|node| node.name == container).unwrap();
-    assert_eq!(node.addresses.len(), 2, "one of each family: {:?}", node.addresses);
-    node.addresses.into_iter().map(|net| net.addr()).collect()
-}
-
-/// The containers reach each other, both ways, with both families, once the agents have heard of what happened.
-fn until_reaching(lab: &Lab) {
-    for (from, to, host) in [("c41", "c42", "docker42"), ("c42", "c41", "docker41")] {
-        for address in addresses(lab, to) {
-            let ear = Ear::open(lab, host);
-            let said = ear.until(&format!("{from} reaches {address}"), || {
-                let once = ["-n", "-c1", "-W1", &address.to_string()];
-                let out = lab.command(from, "ping").args(once).output().unwrap();
-                let said = String::from_utf8_lossy(&out.stdout).into_owned();
-                if out.status.success() { Ok(said) } else { Err(said) }
-            });
-            assert!(said.contains("ttl=62"), "{from} to {to}: {said}");
-        }
-    }
-}
-
-/// The kernel's rules that carry our comment, of both families.
-fn accepts(lab: &Lab, host: &str) -> Vec<String> {
-    let saved = run(lab, host, "iptables-save; ip6tables-save");
-    saved.lines().filter(|line| line.contains("--comment byway ")).map(str::to_owned).collect()
-}
+use byway_lab::Lab;
+use common::engines::{
+    PAIRS, accepts, addresses, answers, engines, let_an_outsider_in, raise, topology, until_reaching,
+};
+use common::{Ear, ping, problems, run, source_seen};
 
 #[test]
 fn containers_on_real_engines_reach_each_other_with_their_own_addresses() {
@@ -70,14 +29,9 @@ fn containers_on_real_engines_reach_each_other_with_their_own_addresses() {
 fn outsiders_stay_outside_and_what_leaves_is_masqueraded() {
     for pair in PAIRS {
         let lab = engines(pair);
-        run(
-            &lab,
-            "switch",
-            "ip address add 192.168.199.9/24 dev lan; ip route add 172.41.0.0/16 via 192.168.199.41",
-        );
+        let_an_outsider_in(&lab);
         let c41 = addresses(&lab, "c41")[0].to_string();
-        let out = lab.command("switch", "ping").args(["-n", "-c1", "-W1", &c41]).output().unwrap();
-        assert!(!out.status.success(), "{pair:?}: an outsider reached a container");
+        assert!(!answers(&lab, "switch", &c41), "{pair:?}: an outsider reached a container");
         let seen = source_seen(&lab, "c41", "switch", "192.168.199.9");
         assert_eq!(seen.to_string(), "192.168.199.41", "{pair:?}");
     }
@@ -116,8 +70,7 @@ fn an_accept_that_was_pushed_behind_comes_forward_and_the_admins_drop_stays_in_f
     run(&lab, "docker41", &format!("iptables -I DOCKER-USER -s {c42} -j DROP"));
     Ear::open(&lab, "docker41").until_at_rest();
     let c41 = addresses(&lab, "c41")[0].to_string();
-    let out = lab.command("c42", "ping").args(["-n", "-c1", "-W1", &c41]).output().unwrap();
-    assert!(!out.status.success(), "the admin's drop is in force");
+    assert!(!answers(&lab, "c42", &c41), "the admin's drop is in force");
 }
 
 #[test]
@@ -152,13 +105,10 @@ fn a_network_in_the_leased_subnet_is_reached_if_it_is_opted_in_and_else_is_left_
             &format!("docker run -d --name {name} --network {name} --ip 172.41.{nth}.2 busybox sleep 1000"),
         );
     }
-    let once = |from: &str, to: &str| {
-        lab.command(from, "ping").args(["-n", "-c1", "-W1", to]).output().unwrap().status.success()
-    };
     Ear::open(&lab, "docker41").until("the labelled network is reached", || {
-        if once("c42", "172.41.9.2") { Ok(()) } else { Err("no answer".to_owned()) }
+        if answers(&lab, "c42", "172.41.9.2") { Ok(()) } else { Err("no answer".to_owned()) }
     });
-    assert!(!once("c42", "172.41.8.2"), "a network that was not opted in was reached");
+    assert!(!answers(&lab, "c42", "172.41.8.2"), "a network that was not opted in was reached");
     // It still reaches the rest of the world, masqueraded as ever.
     run(&lab, "docker41", "docker exec shop ping -c1 -W5 192.168.199.42");
 }
@@ -194,14 +144,11 @@ fn the_plan_says_how_packets_pass_and_why() {
 
 #[test]
 fn an_engine_on_iptables_legacy_is_served_with_iptables_legacy() {
-    let releases = ["28.5", "28.5"].map(|text| text.parse::<Release>().unwrap());
-    let mut topology = Spread { hosts: 2, containers: 1, segments: 1 }.topology().with_engines(&releases);
+    let mut topology = topology(["28.5", "28.5"]);
     for host in &mut topology.hosts {
         host.engine.as_mut().unwrap().iptables = byway_lab::Iptables::Legacy;
     }
-    let lab = Lab::up(&topology, &Options::private(BYWAY.as_ref()), |_| {});
-    let lab = lab.unwrap_or_else(|error| panic!("{error:#}"));
-    until_reaching(&lab);
+    let lab = raise(&topology);
     let (_, plan, _) = common::byway(&lab, "docker41", &["plan"]);
     assert!(plan.contains("(iptables-legacy)"), "{plan}");
     let before = accepts(&lab, "docker41");

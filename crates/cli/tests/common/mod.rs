@@ -5,6 +5,8 @@
 #![allow(dead_code, unreachable_pub, reason = "each test program uses its part")]
 #![allow(clippy::unwrap_used, reason = "for tests only")]
 
+pub mod engines;
+
 use std::cell::RefCell;
 use std::io::Write as _;
 use std::net::IpAddr;

@@ -72,3 +72,76 @@ fn names(value: &Value) -> BTreeSet<String> {
         None => value.as_str().map(str::to_owned).into_iter().collect(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn chain(name: &str) -> Value {
+        json!({"chain": {"family": "ip", "table": TABLE, "name": name, "hook": "forward", "prio": 0}})
+    }
+
+    fn rule(chain: &str, parts: &[Value]) -> Value {
+        json!({"rule": {"family": "ip", "table": TABLE, "chain": chain, "expr": parts}})
+    }
+
+    fn equals(left: &Value, operator: &str, right: &Value) -> Value {
+        json!({"match": {"op": operator, "left": left, "right": right}})
+    }
+
+    fn read_all(objects: &[Value]) -> Walls {
+        read(json!({ "nftables": objects }).to_string().as_bytes(), false).unwrap()
+    }
+
+    #[test]
+    fn a_bridge_is_closed_by_a_drop_for_everything_and_open_to_our_mark_only_by_our_mark() {
+        let masked = json!({"&": [{"meta": {"key": "mark"}}, 0x10_0000]});
+        let other = json!({"&": [{"meta": {"key": "mark"}}, 0x20_0000]});
+        let walls = read_all(&[
+            chain("filter-FORWARD"),
+            rule("filter-forward-in__docker0", &[json!({"counter": null}), json!({"drop": null})]),
+            rule(
+                "filter-forward-in__docker0",
+                &[equals(&masked, "==", &json!(0x10_0000)), json!({"accept": null})],
+            ),
+            rule(
+                "filter-forward-in__bw0",
+                &[equals(&other, "==", &json!(0x20_0000)), json!({"accept": null})],
+            ),
+            rule(
+                "filter-forward-in__bw0",
+                &[equals(&json!({"meta": {"key": "iifname"}}), "!=", &json!("bw0")), json!({"drop": null})],
+            ),
+        ]);
+        assert!(walls.forward && !walls.nat);
+        assert_eq!(
+            (walls.closed, walls.marked),
+            (["docker0".to_owned()].into(), ["docker0".to_owned()].into())
+        );
+    }
+
+    #[test]
+    fn a_drop_before_routing_names_its_container_and_whom_it_trusts() {
+        let to =
+            equals(&json!({"payload": {"protocol": "ip", "field": "daddr"}}), "==", &json!("172.41.0.2"));
+        let from = json!({"meta": {"key": "iifname"}});
+        let drop = json!({"drop": null});
+        let trusted = equals(&from, "!=", &json!({"set": ["docker0", "eth0"]}));
+        let alone = equals(&from, "!=", &json!("docker0"));
+        let walls = read_all(&[
+            rule("raw-PREROUTING", &[to.clone(), trusted, drop.clone()]),
+            rule("raw-PREROUTING", &[to, alone, drop]),
+        ]);
+        let except: Vec<usize> = walls.raw_drops.iter().map(|drop| drop.except.len()).collect();
+        assert_eq!(except, [2, 1]);
+    }
+
+    #[test]
+    fn what_nft_does_not_print_is_an_error_or_nothing() {
+        assert!(read(b"table ip docker-bridges {", false).is_err());
+        for text in ["{}", "[]", "{\"nftables\": [{\"rule\": {\"chain\": 7, \"expr\": [{}]}}]}"] {
+            assert_eq!(read(text.as_bytes(), true).unwrap(), Walls { ipv6: true, ..Walls::default() });
+        }
+    }
+}

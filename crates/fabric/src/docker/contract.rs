@@ -28,6 +28,8 @@ pub struct Contract {
     pub daemon_options: &'static [&'static str],
     /// Whether our own table must set the mark that the engine accepts.
     pub mark: bool,
+    /// What brings Docker's own rules back after somebody flushed them.
+    pub way_back: &'static str,
     /// One sentence on why.
     pub because: &'static str,
 }
@@ -48,12 +50,32 @@ pub const MARK: u32 = 0x0010_0000;
 /// in raw, the second accepts the mark where packets are forwarded.
 pub const OPTIONS: [&str; 2] = ["allow-direct-routing", "bridge-accept-fwmark"];
 
-/// From where a row of the table holds, whether raw accepts are needed, and why.
-const IPTABLES: [(Version, bool, &str); 3] = [
-    (Version(28, 2, 0), true, "since 28.2 Docker drops packets to every container that come in from outside"),
-    (Version(28, 0, 0), true, "since 28.0 Docker drops packets to published ports that come in from outside"),
-    (Version(0, 0, 0), false, "Docker lets nothing in but published ports"),
+/// From where a row of the table holds, whether raw accepts are needed, what brings Docker's own rules back, and why.
+const IPTABLES: [(Version, bool, &str, &str); 4] = [
+    (
+        Version(28, 2, 0),
+        true,
+        RESTART,
+        "since 28.2 Docker drops packets to every container that come in from outside",
+    ),
+    (
+        Version(28, 0, 0),
+        true,
+        RESTART,
+        "since 28.0 Docker drops packets to published ports that come in from outside",
+    ),
+    (Version(27, 0, 0), false, RESTART, "Docker lets nothing in but published ports"),
+    (Version(0, 0, 0), false, RESTART_AND_NETWORK, "Docker lets nothing in but published ports"),
 ];
+
+/// Docker writes its rules only when it starts. With live-restore, which a reload switches on, containers live on.
+const RESTART: &str = "only a restart of Docker brings them back; containers go on through it if \"live-restore\": \
+                       true is in daemon.json: `systemctl reload docker`, then `systemctl restart docker`";
+/// To 26 an engine whose containers live on makes `DOCKER-USER` only with the next network (`setupUserChain` in
+/// `NewNetwork`, moby `libnetwork/controller.go`; tried on 20.10 and 26.1.5, and on 27.5.1, which needs none).
+const RESTART_AND_NETWORK: &str = "only a restart of Docker brings them back; containers go on through it if \"live-restore\": true is in \
+     daemon.json: `systemctl reload docker`, then `systemctl restart docker`, then \
+     `docker network create tmp && docker network rm tmp`";
 
 /// What that engine asks of us.
 #[must_use]
@@ -63,18 +85,21 @@ pub fn contract(engine: &Engine) -> Contract {
             accepts: None,
             daemon_options: &[],
             mark: false,
+            way_back: RESTART,
             because: "Docker writes no rules on this host (iptables=false)",
         },
         Backend::Nftables => Contract {
             accepts: None,
             daemon_options: &OPTIONS,
             mark: true,
+            way_back: RESTART,
             because: "Docker's own nftables tables can only be passed with options of the daemon",
         },
         Backend::Iptables(flavour) => {
             let row = IPTABLES.into_iter().find(|(from, ..)| engine.version >= *from);
-            let (_, raw, because) = row.unwrap_or(IPTABLES[2]);
-            Contract { accepts: Some(Accepts { flavour, raw }), daemon_options: &[], mark: false, because }
+            let (_, raw, way_back, because) = row.unwrap_or(IPTABLES[IPTABLES.len() - 1]);
+            let accepts = Some(Accepts { flavour, raw });
+            Contract { accepts, daemon_options: &[], mark: false, way_back, because }
         }
     }
 }

@@ -69,8 +69,8 @@ impl CannotMake {
                 format!("networks cannot be changed: `docker network rm {name}` first, once nothing uses it")
             }
             Self::Held { name, .. } if name == "bridge" => {
-                "containers on docker0 are on the cluster as they are; for a network of its own, take `bip` out of \
-                 daemon.json and restart Docker"
+                "containers on docker0 are on the cluster as they are; for a network of its own, give docker0 another \
+                 subnet first (`bip` in daemon.json, then a restart)"
                     .to_owned()
             }
             Self::Held { name, .. } => format!("containers on {name} can be on the cluster: give it the label `byway`"),

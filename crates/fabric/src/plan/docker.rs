@@ -39,13 +39,9 @@ fn flushed(desired: &Desired, docker: &Seen) -> Option<Problem> {
         kind: ProblemKind::Waits,
         host: None,
         what: format!("somebody flushed rules of Docker's own: {}", gone.join("; ")),
-        hint: Some(WAY_BACK.to_owned()),
+        hint: Some(contract(&docker.engine).way_back.to_owned()),
     })
 }
-
-/// Docker writes its rules only when it starts. With live-restore, which a reload switches on, containers live on.
-const WAY_BACK: &str = "only a restart of Docker brings them back; containers go on through it if \"live-restore\": \
-                        true is in daemon.json: `systemctl reload docker`, then `systemctl restart docker`";
 
 fn raw_was_flushed(docker: &Seen, walls: &Walls) -> bool {
     // docker0 has no mode in which its containers go without.
