@@ -5,15 +5,18 @@ use std::net::IpAddr;
 use byway_api::{DownReport, PlanReport, Status};
 use byway_fabric::cluster::Host;
 use byway_fabric::desired::desired;
+use byway_fabric::docker::Engine;
 use byway_fabric::observed::Link;
 use byway_fabric::plan::plan;
 use jiff::Timestamp;
 
+use crate::edge::chains;
 use crate::edge::docker;
 use crate::edge::look;
 use crate::edge::netlink::Netlink;
 use crate::edge::only_one::OnlyOne;
 use crate::edge::privileges;
+use crate::edge::program::Runs;
 use crate::error::AgentError;
 use crate::keep::{Settings, take_out};
 use crate::report::{self, Findings};
@@ -48,6 +51,18 @@ pub async fn status(settings: &Settings) -> Result<Status, AgentError> {
 pub async fn plan_report(settings: &Settings) -> Result<PlanReport, AgentError> {
     let (store, findings) = look(settings).await?;
     Ok(PlanReport { host: store.me().name.clone(), by_agent: false, plan: findings.plan })
+}
+
+/// The Docker engine of this host, as it says of itself and as its rules show; none if there is none.
+pub async fn engine_here(settings: &Settings) -> Option<Engine> {
+    let asked = docker::ask_once(&settings.docker).await?;
+    match chains::look(&mut Runs::default(), &asked).await {
+        Ok(seen) => Some(seen.engine),
+        Err(error) => {
+            tracing::warn!(error = crate::error::chain(&error), "Docker's rules cannot be read");
+            None
+        }
+    }
 }
 
 /// Takes out what an agent left.

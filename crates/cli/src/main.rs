@@ -101,8 +101,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         }
         Command::Render(args) => {
             let settings = settings::settings(&settings::config(common, &AgentFlags::default())?)?;
-            let here = byway_agent::once::interfaces_of;
-            render::run(&args, &settings.inventory, settings.host.as_str(), common.json, here)
+            render::run(&args, &settings, common.json)
         }
         Command::Lab { command } => lab::run(command, common.json),
         Command::Completions { shell } => Ok(paper::completions(shell)),

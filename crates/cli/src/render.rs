@@ -1,15 +1,17 @@
 //! `byway render`: the configuration files for those who want no daemon.
 
-use std::path::Path;
 use std::process::ExitCode;
 
+use byway_agent::keep::Settings;
+use byway_agent::once::{engine_here, interfaces_of};
 use byway_fabric::cluster::Host;
+use byway_fabric::docker::{Backend, Engine, Version};
 use byway_fabric::render::{Format, RenderedFile, render};
 use clap::Args;
 use clap::builder::{PossibleValuesParser, TypedValueParser as _};
 
 use crate::complaint::Advised;
-use crate::{hosts, show};
+use crate::{hosts, settings, show};
 
 /// `byway render`
 #[derive(Debug, Args)]
@@ -24,23 +26,27 @@ pub(crate) struct RenderArgs {
     /// forwarding is switched on for all interfaces
     #[arg(long = "bridge", value_name = "INTERFACE", value_delimiter = ',')]
     bridges: Vec<String>,
+    /// For `docker`: the version of the engine [default: the one that runs here]
+    #[arg(long, value_name = "VERSION")]
+    engine: Option<Version>,
+    /// For `docker`: what the engine writes its rules with: iptables-nft, iptables-legacy, nftables, none
+    #[arg(long, value_name = "BACKEND", default_value = "iptables-nft", requires = "engine")]
+    backend: Backend,
 }
 
-/// Prints the files for host `host` of the inventory at `path`. `here` finds the interface that has the host's
-/// address and the bridges that hold its subnets, where this machine is that host.
-pub(crate) fn run(
-    args: &RenderArgs,
-    path: &Path,
-    host: &str,
-    json: bool,
-    here: impl Fn(&Host) -> (Option<String>, Vec<String>),
-) -> anyhow::Result<ExitCode> {
-    let inventory = hosts::read(path)?;
-    let host = inventory.host(host)?;
-    let (found_uplink, found_bridges) = here(host);
+/// Prints the files for this host, or for another one of the inventory.
+pub(crate) fn run(args: &RenderArgs, settings: &Settings, json: bool) -> anyhow::Result<ExitCode> {
+    let inventory = hosts::read(&settings.inventory)?;
+    let host = inventory.host(settings.host.as_str())?;
+    let (found_uplink, found_bridges) = interfaces_of(host);
     let uplink = args.uplink.clone().or(found_uplink).ok_or_else(|| no_uplink(host))?;
     let bridges = if args.bridges.is_empty() { &found_bridges } else { &args.bridges };
-    let files = render(args.format, inventory.cluster(), &host.name, &uplink, bridges)?;
+    let engine = match args.engine {
+        Some(version) => Some(Engine { version, backend: args.backend }),
+        None if args.format == Format::Docker => settings::runtime()?.block_on(engine_here(settings)),
+        None => None,
+    };
+    let files = render(args.format, inventory.cluster(), &host.name, &uplink, bridges, engine.as_ref())?;
     if json {
         show::print_json(&as_json(&files))?;
     } else {

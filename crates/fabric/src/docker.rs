@@ -56,6 +56,25 @@ impl fmt::Display for Backend {
     }
 }
 
+/// A text that is no backend.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a backend is one of iptables-nft, iptables-legacy, nftables, none")]
+pub struct UnknownBackend;
+
+impl FromStr for Backend {
+    type Err = UnknownBackend;
+
+    fn from_str(text: &str) -> Result<Self, UnknownBackend> {
+        match text {
+            "iptables" | "iptables-nft" => Ok(Self::Iptables(Flavour::Nft)),
+            "iptables-legacy" => Ok(Self::Iptables(Flavour::Legacy)),
+            "nftables" => Ok(Self::Nftables),
+            "none" => Ok(Self::Off),
+            _ => Err(UnknownBackend),
+        }
+    }
+}
+
 /// Which of the two iptables: they do not see each other's rules.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]

@@ -6,6 +6,7 @@
 //! One file per program, each with one function from [`Picture`] to files.
 
 mod debian;
+mod docker;
 mod forwarding;
 mod netplan;
 mod networkd;
@@ -20,6 +21,7 @@ use std::str::FromStr;
 use ipnet::IpNet;
 
 use crate::cluster::{Cluster, Host, HostName};
+use crate::docker::Engine;
 use crate::inventory::Family;
 use crate::toml_text::quoted;
 
@@ -38,12 +40,14 @@ pub enum Format {
     Interfaces,
     /// nftables: the table that lets cluster traffic through.
     Nft,
+    /// Docker: a shell script with that table, and with what an engine asks for beside it.
+    Docker,
 }
 
 impl Format {
     /// All formats, in the order in which they are documented.
-    pub const ALL: [Self; 6] =
-        [Self::Ip, Self::Networkd, Self::Ifcfg, Self::Netplan, Self::Interfaces, Self::Nft];
+    pub const ALL: [Self; 7] =
+        [Self::Ip, Self::Networkd, Self::Ifcfg, Self::Netplan, Self::Interfaces, Self::Nft, Self::Docker];
 
     /// Its name, as a user writes it.
     #[must_use]
@@ -55,6 +59,7 @@ impl Format {
             Self::Netplan => "netplan",
             Self::Interfaces => "interfaces",
             Self::Nft => "nft",
+            Self::Docker => "docker",
         }
     }
 }
@@ -75,7 +80,7 @@ impl FromStr for Format {
 
 /// A text that is not the name of a format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("a format is one of ip, networkd, ifcfg, netplan, interfaces, nft")]
+#[error("a format is one of ip, networkd, ifcfg, netplan, interfaces, nft, docker")]
 pub struct UnknownFormat;
 
 /// A file, and where it belongs.
@@ -105,6 +110,9 @@ pub enum RenderError {
     /// The firewall rules are about a bridge.
     #[error("the firewall rules need the name of the containers' bridge")]
     NeedsBridge,
+    /// What Docker asks for depends on which it is.
+    #[error("what Docker asks for depends on its version, and no Docker answers here")]
+    NeedsEngine,
 }
 
 impl RenderError {
@@ -114,12 +122,15 @@ impl RenderError {
         match self {
             Self::Interface { .. } => Some("letters, digits and . _ - + @ are safe, up to 15 of them"),
             Self::NeedsBridge => Some("name it with --bridge, for instance --bridge docker0"),
+            Self::NeedsEngine => Some("say which: --engine 28.5.2, and --backend if it is not iptables-nft"),
             Self::UnknownHost { .. } => None,
         }
     }
 }
 
 /// Writes the files that give `host` its routes, through `uplink`, and let packets pass between it and `bridges`.
+///
+/// `engine` is the Docker that runs there; only [`Format::Docker`] asks for it.
 ///
 /// Without bridges, IPv4 forwarding is switched on for all interfaces, not only for those that need it.
 ///
@@ -131,6 +142,7 @@ pub fn render(
     host: &HostName,
     uplink: &str,
     bridges: &[String],
+    engine: Option<&Engine>,
 ) -> Result<Vec<RenderedFile>, RenderError> {
     let picture = Picture::new(cluster, host, uplink, bridges)?;
     match format {
@@ -140,6 +152,7 @@ pub fn render(
         Format::Netplan => Ok(netplan::files(&picture)),
         Format::Interfaces => Ok(debian::files(&picture)),
         Format::Nft => nft::files(&picture, cluster),
+        Format::Docker => docker::files(&picture, cluster, engine),
     }
 }
 

@@ -8,19 +8,26 @@ mod cases;
 use std::fmt::Write as _;
 
 use byway_fabric::cluster::HostName;
+use byway_fabric::docker::Engine;
 use byway_fabric::inventory;
 use byway_fabric::render::{Format, RenderError, RenderedFile, render};
 
 const SEED: &str = include_str!("render/seed.toml");
 const MIXED: &str = include_str!("render/mixed.toml");
 
-/// A case says `seed|mixed FORMAT HOST UPLINK BRIDGE…`.
+/// A case says `seed|mixed FORMAT HOST UPLINK BRIDGE…`; an engine is `docker/28.5.2/iptables-nft`.
 #[test]
 fn the_files_are_what_their_readers_expect() {
     cases::run("render/cases", |case| {
         let words: Vec<&str> = case.section("render").split_whitespace().collect();
         let inventory = if words[0] == "seed" { SEED } else { MIXED };
-        match files(inventory, words[1].parse().unwrap(), words[2], words[3], &words[4..]) {
+        let (format, engine) = words[1].split_once('/').unwrap_or((words[1], ""));
+        let engine = engine.split_once('/').map(|(version, backend)| Engine {
+            version: version.parse().unwrap(),
+            backend: backend.parse().unwrap(),
+        });
+        let format = format.parse().unwrap();
+        match files_past(engine.as_ref(), inventory, format, words[2], words[3], &words[4..]) {
             Ok(files) => show(&files),
             Err(error) => format!("{error}\n"),
         }
@@ -54,10 +61,16 @@ fn a_host_of_another_cluster_is_refused() {
 fn every_format_is_found_by_its_name() {
     for format in Format::ALL {
         assert_eq!(format.to_string().parse(), Ok(format));
-        assert!("a format is one of ip, networkd, ifcfg, netplan, interfaces, nft".contains(format.name()));
+        assert!(
+            "a format is one of ip, networkd, ifcfg, netplan, interfaces, nft, docker"
+                .contains(format.name())
+        );
     }
     let unknown = "iptables".parse::<Format>().unwrap_err();
-    assert_eq!(unknown.to_string(), "a format is one of ip, networkd, ifcfg, netplan, interfaces, nft");
+    assert_eq!(
+        unknown.to_string(),
+        "a format is one of ip, networkd, ifcfg, netplan, interfaces, nft, docker"
+    );
 }
 
 fn files(
@@ -67,10 +80,21 @@ fn files(
     uplink: &str,
     bridges: &[&str],
 ) -> Result<Vec<RenderedFile>, RenderError> {
+    files_past(None, inventory, format, host, uplink, bridges)
+}
+
+fn files_past(
+    engine: Option<&Engine>,
+    inventory: &str,
+    format: Format,
+    host: &str,
+    uplink: &str,
+    bridges: &[&str],
+) -> Result<Vec<RenderedFile>, RenderError> {
     let cluster = inventory::read("inventory.toml", inventory).unwrap().into_cluster();
     let host = HostName::try_from(host.to_owned()).unwrap();
     let bridges: Vec<String> = bridges.iter().map(|bridge| (*bridge).to_owned()).collect();
-    render(format, &cluster, &host, uplink, &bridges)
+    render(format, &cluster, &host, uplink, &bridges, engine)
 }
 
 fn show(files: &[RenderedFile]) -> String {

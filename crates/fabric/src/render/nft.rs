@@ -9,6 +9,17 @@ use crate::cluster::Cluster;
 use crate::table::{Members, table};
 
 pub(super) fn files(picture: &Picture<'_>, cluster: &Cluster) -> Result<Vec<RenderedFile>, RenderError> {
+    let head = format!(
+        "# What host {} lets through for the other hosts, by `byway render --format nft`.\n\
+         # Load it with `nft -f`, or include it from /etc/nftables.conf.\n",
+        picture.host.name
+    );
+    let text = head + &table_text(picture, cluster)?;
+    Ok(vec![RenderedFile { path: "/etc/nftables.d/byway.nft".to_owned(), text }])
+}
+
+/// One transaction that puts the table in the place of whatever is there.
+pub(super) fn table_text(picture: &Picture<'_>, cluster: &Cluster) -> Result<String, RenderError> {
     if picture.bridges.is_empty() {
         // Without the containers' bridge, the rule against forged addresses would drop the containers' packets.
         return Err(RenderError::NeedsBridge);
@@ -23,11 +34,5 @@ pub(super) fn files(picture: &Picture<'_>, cluster: &Cluster) -> Result<Vec<Rend
         local: picture.host.subnets.iter().copied().collect(),
         peers: peers.flat_map(|host| host.subnets.iter().copied()).collect(),
     };
-    let head = format!(
-        "# What host {} lets through for the other hosts, by `byway render --format nft`.\n\
-         # Load it with `nft -f`, or include it from /etc/nftables.conf.\n",
-        picture.host.name
-    );
-    let text = head + &table(&members).replace_script();
-    Ok(vec![RenderedFile { path: "/etc/nftables.d/byway.nft".to_owned(), text }])
+    Ok(table(&members).replace_script())
 }
