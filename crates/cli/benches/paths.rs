@@ -2,11 +2,14 @@
 //!
 //! CPU time is the measure, of both ends and of everything that the kernel does in between on both hosts: on a
 //! machine that others use too, throughput is mostly about them. Client and server run on one CPU, before all
-//! others (`paths/processor.rs` says why nothing is missed there). Latency is that of two ends which share a CPU; what a
-//! wake-up on another CPU costs, which is the same for all ways, is not in it.
+//! others; `paths/processor.rs` says why nothing is missed there. Latency is that of two ends that share a CPU: what
+//! it costs to wake another one, which is the same for all ways, is not in it.
 //!
 //! Each round goes through all ways for one kind of traffic before it comes to the next, and begins with another
 //! way each time. A ratio is taken within a round, and the median of the ratios is told with its 95 % interval.
+//!
+//! The wire is the lab's: veth pairs to a bridge. At first it hands over super-packets, then frames of the MTU, and
+//! at last only 1 Gbit/s of them.
 
 #[path = "paths/processor.rs"]
 mod processor;
@@ -18,6 +21,8 @@ mod tables;
 mod traffic;
 #[path = "../../fabric/benches/verdict/mod.rs"]
 mod verdict;
+#[path = "paths/way.rs"]
+mod way;
 #[path = "paths/ways.rs"]
 mod ways;
 #[path = "paths/wire.rs"]
@@ -31,7 +36,7 @@ use nix::unistd::Uid;
 use processor::Core;
 use tables::{Rounds, Tables};
 use traffic::{CONNECTION, DATAGRAM, EXCHANGE, GIGABIT, Kind, MERGED, SEGMENTS};
-use ways::Way;
+use way::Way;
 use wire::Sent;
 
 /// With so many the interval of a median is about 2 % wide on a busy machine.
@@ -42,10 +47,18 @@ const SLOW_ROUNDS: usize = 15;
 /// What is measured while the wire hands over super-packets, as one between two network cards with offloads.
 static ON_MERGED_WIRE: [&Kind; 4] = [&EXCHANGE, &DATAGRAM, &CONNECTION, &MERGED];
 
-fn main() -> Result<ExitCode> {
+#[expect(clippy::print_stderr, reason = "somebody must know why there are no numbers")]
+fn main() -> ExitCode {
+    run().unwrap_or_else(|error| {
+        eprintln!("paths: {error:#}");
+        ExitCode::FAILURE
+    })
+}
+
+fn run() -> Result<ExitCode> {
     ensure!(
         Uid::effective().is_root(),
-        "paths needs root, for real Docker engines: `sudo cargo xtask bench paths`"
+        "this bench needs root, for real Docker engines: `sudo cargo xtask bench paths`"
     );
     let core = Core::last()?;
     let ways = ways::open(&core)?;
@@ -56,8 +69,12 @@ fn main() -> Result<ExitCode> {
     for rounds in segments(&ways)? {
         tables.costs(&SEGMENTS, &rounds);
     }
-    match slow(&ways) {
-        Ok(rounds) => rounds.iter().for_each(|rounds| tables.goodput(&GIGABIT, rounds)),
+    match ways.iter().try_for_each(|way| wire::slow_down(&way.lab)) {
+        Ok(()) => {
+            for rounds in measure(&ways, &[&GIGABIT], SLOW_ROUNDS)? {
+                tables.goodput(&GIGABIT, &rounds);
+            }
+        }
         Err(why) => tables.missing(&GIGABIT, &why),
     }
     ways.into_iter().try_for_each(Way::close)?;
@@ -82,7 +99,10 @@ fn measure(ways: &[Way], kinds: &[&'static Kind], count: usize) -> Result<Vec<Ro
 
 /// Begins with another way in each round, and goes backwards in every other.
 fn order(round: usize, ways: usize) -> impl Iterator<Item = usize> {
-    (0..ways).map(move |nth| if round.is_multiple_of(2) { round + nth } else { round + ways - nth } % ways)
+    (0..ways).map(move |nth| {
+        let way = if round.is_multiple_of(2) { round + nth } else { round + ways - nth };
+        way % ways
+    })
 }
 
 /// Streams while the wire carries frames of the MTU: one that had other frames is an error.
@@ -97,10 +117,4 @@ fn segments(ways: &[Way]) -> Result<Vec<Rounds>> {
         Sent::by(&way.lab)?.ensure_segments_since(before).context(way.name)?;
     }
     Ok(rounds)
-}
-
-/// The same while the wire is the limit.
-fn slow(ways: &[Way]) -> Result<Vec<Rounds>> {
-    ways.iter().try_for_each(|way| wire::slow_down(&way.lab))?;
-    measure(ways, &[&GIGABIT], SLOW_ROUNDS)
 }

@@ -38,7 +38,9 @@ impl Station {
             let stay = move || -> Result<()> {
                 core.take()?;
                 ready.send(()).context("nobody waits for this station")?;
-                asked.iter().for_each(|job| job());
+                for job in asked {
+                    job();
+                }
                 Ok(())
             };
             lab.inside(&at, stay).flatten()

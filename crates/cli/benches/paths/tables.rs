@@ -1,9 +1,10 @@
 //! From the rounds to the table: each way beside bare, and Byway beside what is made by hand.
 
 use crate::processor::Core;
-use crate::traffic::{Cost, Kind};
+use crate::traffic::{Cost, Kind, Per};
 use crate::verdict::{Samples, Sheet, Unit};
-use crate::ways::{BARE, BY_HAND, BYWAY, Way};
+use crate::way::Way;
+use crate::ways::{BARE, BY_HAND, BYWAY};
 
 /// What Byway may cost of what the same costs when it is made by hand.
 const BY_HAND_TIMES: f64 = 1.03;
@@ -46,11 +47,14 @@ impl Tables {
     /// CPU time and latency of one kind.
     pub(crate) fn costs(&mut self, kind: &Kind, rounds: &Rounds) {
         self.sheet.part(&format!("{}: CPU time", kind.title));
-        self.sheet.unit(if kind.has_latency() { Unit::Seconds } else { Unit::SecondsPerByte });
+        self.sheet.unit(match kind.per {
+            Per::Operation => Unit::Seconds,
+            Per::Byte => Unit::SecondsPerByte,
+        });
         let cpu: Of = |cost| cost.cpu;
         self.beside_bare(rounds, cpu, |bare, way| bare / way, "as cheap");
         self.byway_beside_others(rounds, cpu);
-        if kind.has_latency() {
+        if kind.per == Per::Operation {
             let latencies: [(&str, Of); 2] = [("p50", |cost| cost.p50), ("p99", |cost| cost.p99)];
             for (name, latency) in latencies {
                 self.sheet.part(&format!("{}: latency, {name}", kind.title));

@@ -25,10 +25,20 @@ const CONGESTION_CONTROL: &str = "reno";
 #[derive(Debug)]
 pub(crate) struct Kind {
     pub(crate) title: &'static str,
-    /// What the costs are divided by: operations, or bytes.
+    /// What the costs are divided by.
+    pub(crate) per: Per,
     counts: Counts,
     serve: fn(&Door, Counts) -> Result<Served>,
     ask: fn(&Addresses, Counts, &Core) -> Result<Asked>,
+}
+
+/// What is counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Per {
+    /// Each is waited for, so it has a latency.
+    Operation,
+    /// One way, as fast as it goes.
+    Byte,
 }
 
 /// How many operations, or bytes, are not measured at first, and how many then are.
@@ -82,6 +92,7 @@ pub(crate) struct Cost {
 /// One byte each way on a connection that stays.
 pub(crate) static EXCHANGE: Kind = Kind {
     title: "TCP request and response",
+    per: Per::Operation,
     counts: Counts { warm: 300, measured: 2000 },
     serve: serve_exchange,
     ask: ask_exchange,
@@ -89,6 +100,7 @@ pub(crate) static EXCHANGE: Kind = Kind {
 /// One byte each way as datagrams.
 pub(crate) static DATAGRAM: Kind = Kind {
     title: "UDP request and response",
+    per: Per::Operation,
     counts: Counts { warm: 300, measured: 3000 },
     serve: serve_datagram,
     ask: ask_datagram,
@@ -96,6 +108,7 @@ pub(crate) static DATAGRAM: Kind = Kind {
 /// A connection for each request.
 pub(crate) static CONNECTION: Kind = Kind {
     title: "TCP connect, request, close",
+    per: Per::Operation,
     counts: Counts { warm: 50, measured: 400 },
     serve: serve_connection,
     ask: ask_connection,
@@ -103,6 +116,7 @@ pub(crate) static CONNECTION: Kind = Kind {
 /// Bytes one way.
 pub(crate) static MERGED: Kind = Kind {
     title: "TCP stream, merged wire",
+    per: Per::Byte,
     counts: Counts { warm: 48 << 20, measured: 192 << 20 },
     serve: serve_stream,
     ask: ask_stream,
@@ -110,6 +124,7 @@ pub(crate) static MERGED: Kind = Kind {
 /// Bytes one way, on a wire that carries frames of the MTU.
 pub(crate) static SEGMENTS: Kind = Kind {
     title: "TCP stream, segments",
+    per: Per::Byte,
     counts: Counts { warm: 16 << 20, measured: 64 << 20 },
     serve: serve_stream,
     ask: ask_stream,
@@ -117,17 +132,13 @@ pub(crate) static SEGMENTS: Kind = Kind {
 /// Bytes one way on a wire of 1 Gbit/s, for half a second.
 pub(crate) static GIGABIT: Kind = Kind {
     title: "TCP stream, 1 Gbit/s",
+    per: Per::Byte,
     counts: Counts { warm: 16 << 20, measured: 64 << 20 },
     serve: serve_stream,
     ask: ask_stream,
 };
 
 impl Kind {
-    /// Whether its operations are waited for one by one.
-    pub(crate) fn has_latency(&self) -> bool {
-        self.counts.measured < 1 << 20
-    }
-
     pub(crate) fn serve(&self, door: &Door) -> Result<Served> {
         (self.serve)(door, self.counts).context(self.title)
     }

@@ -5,66 +5,44 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::process::Stdio;
-use std::sync::Arc;
-use std::thread::sleep;
-use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, ensure};
 use byway_lab::{Lab, Options, Release, Spread, Topology};
 
 use crate::processor::Core;
-use crate::station::Station;
-use crate::traffic::{Addresses, Cost, Door, Kind};
+use crate::way::{Ends, Way};
 
 /// The two hosts and what stands on them.
 pub(crate) const NEAR: &str = "docker41";
 pub(crate) const FAR: &str = "docker42";
 /// Their engines.
 const ENGINE: &str = "28.5";
-/// How long a way may take until it is open: Swarm's members tell each other where containers are.
-const PATIENCE: Duration = Duration::from_secs(20);
-/// Between two looks whether it is.
-const PACE: Duration = Duration::from_millis(100);
 
-/// What both ends of a way that is made by hand are told, in this order: routes, what Docker's two chains let in
-/// from a link, and source addresses that stay. CL is all that the two hosts' containers have.
+/// What both hosts of a way that is made by hand are told: what Docker's two chains let in from a link, and that
+/// source addresses stay. It keeps nobody out, and believes every source.
 const ACCEPTS: &str = "
     iptables -I DOCKER-USER -i LINK -s CL -d CL -j ACCEPT
     iptables -t raw -I PREROUTING -i LINK -s CL -d CL -j ACCEPT
     nft 'table inet hand { chain post { type nat hook postrouting priority 99; policy accept;
         ip saddr CL ip daddr CL snat ip to ip saddr; }; }'";
+/// What both hosts' containers have.
 const CL: &str = "172.32.0.0/11";
 /// The header that VXLAN adds, on a wire of 1500.
 const VXLAN_MTU: &str = "--mtu=1450";
 
-/// One way, open.
-#[derive(Debug)]
-pub(crate) struct Way {
-    pub(crate) name: &'static str,
-    pub(crate) lab: Arc<Lab>,
-    near: Station,
-    far: Station,
-    door: Arc<Door>,
-    addresses: Addresses,
-    core: Core,
-}
-
-/// The two ends of a way: nodes of its lab, and their addresses.
-struct Ends {
-    near: (String, Ipv4Addr),
-    far: (String, Ipv4Addr),
-}
+/// Makes a lab, and says between which of its nodes the way is.
+type Make = fn() -> Result<(Lab, Ends)>;
 
 /// All of them; the first is what the others are measured by.
 pub(crate) fn open(core: &Core) -> Result<Vec<Way>> {
-    let ways: [(_, fn() -> Result<(Lab, Ends)>); 5] = [
+    let ways: [(_, Make); 5] = [
         (BARE, bare),
         (BYWAY, byway),
         (BY_HAND, by_hand),
         ("Swarm overlay", swarm),
         ("VXLAN as flannel", vxlan),
     ];
-    let open = |(name, make): (&'static str, fn() -> Result<(Lab, Ends)>)| {
+    let open = |(name, make): (&'static str, Make)| {
         make().and_then(|(lab, ends)| Way::open(name, lab, &ends, core)).context(name)
     };
     ways.into_iter().map(open).collect()
@@ -97,6 +75,7 @@ fn by_hand() -> Result<(Lab, Ends)> {
     on_docker0(lab)
 }
 
+/// An overlay for containers of their own. Only Swarm's services would need IPVS, which not every kernel has.
 fn swarm() -> Result<(Lab, Ends)> {
     let lab = Lab::up(&engines(None)?, &options().without_agents(), |_| {})?;
     run(&lab, NEAR, "docker swarm init --advertise-addr 192.168.199.41")?;
@@ -170,59 +149,4 @@ pub(crate) fn run(lab: &Lab, node: &str, script: &str) -> Result<String> {
     let words = String::from_utf8_lossy(&out.stderr);
     ensure!(out.status.success(), "{node}: {}: {}", script.trim(), words.trim());
     Ok(String::from_utf8(out.stdout)?)
-}
-
-impl Way {
-    fn open(name: &'static str, lab: Lab, ends: &Ends, core: &Core) -> Result<Self> {
-        let lab = Arc::new(lab);
-        let near = Station::open(&lab, &ends.near.0, core)?;
-        let far = Station::open(&lab, &ends.far.0, core)?;
-        let at = ends.far.1;
-        let door = Arc::new(far.run(move || Door::open(at))?);
-        let way = Self { name, lab, near, far, addresses: door.addresses()?, door, core: core.clone() };
-        way.await_open(ends.near.1)?;
-        Ok(way)
-    }
-
-    /// Waits until the far end is reached, and sees the near end's own address.
-    fn await_open(&self, own: Ipv4Addr) -> Result<()> {
-        let deadline = Instant::now() + PATIENCE;
-        let addresses = self.addresses;
-        loop {
-            let why = match self.near.run(move || addresses.knock()) {
-                Ok(_stream) => match self.accept_from()? {
-                    from if from == own => return Ok(()),
-                    from => format!("{own} arrives as {from}"),
-                },
-                Err(error) => format!("{error:#}"),
-            };
-            if Instant::now() > deadline {
-                bail!("not open after {} s: {why}", PATIENCE.as_secs());
-            }
-            sleep(PACE);
-        }
-    }
-
-    fn accept_from(&self) -> Result<IpAddr> {
-        let door = self.door.clone();
-        let (_, from) = self.far.run(move || door.accept())?;
-        Ok(from.ip())
-    }
-
-    /// Sends that traffic, once.
-    pub(crate) fn cost(&self, kind: &'static Kind) -> Result<Cost> {
-        let (door, addresses, core) = (self.door.clone(), self.addresses, self.core.clone());
-        let served = self.far.start(move || kind.serve(&door))?;
-        let asked = self.near.start(move || kind.ask(&addresses, &core))?.end()?;
-        kind.cost(&served.end()?, asked)
-    }
-
-    /// Ends its lab and waits until nothing of it is left.
-    pub(crate) fn close(self) -> Result<()> {
-        let Self { lab, near, far, .. } = self;
-        for station in [near, far] {
-            station.close()?;
-        }
-        Arc::into_inner(lab).context("the lab is still in use")?.down()
-    }
 }

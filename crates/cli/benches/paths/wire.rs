@@ -14,13 +14,14 @@ use crate::ways::{FAR, NEAR, run};
 
 /// The hosts' end of it.
 const LINK: &str = "eth0";
-/// A frame of the MTU has 14 bytes more, and counters of packets are no exact science on a shared wire.
+/// The longest frame on a wire with an MTU of 1500.
 const FRAME_BYTES_MAX: u64 = 1514;
 /// `linux/ethtool.h`: sets whether a link takes more than a segment at once, and whether what it receives is merged.
 const ETHTOOL_STSO: u32 = 0x1f;
 const ETHTOOL_SGRO: u32 = 0x2c;
-/// The bucket holds half a millisecond; the queue more than any receiver's window, so that nothing is dropped.
-const GIGABIT: &str = "rate 1gbit burst 64kb latency 200ms";
+/// The bucket holds four milliseconds, because a real wire does not stop when this machine is busy; the queue more
+/// than any receiver's window, so that nothing is dropped.
+const GIGABIT: &str = "rate 1gbit burst 512kb latency 200ms";
 
 /// From now on this wire carries frames of the MTU. What comes in is merged by the kernel, as behind every network
 /// card; veth does it only if told, and if its other end does not send super-packets. Without it the ways could
@@ -83,7 +84,7 @@ impl Sent {
 /// From now on this wire carries 1 Gbit/s each way.
 pub(crate) fn slow_down(lab: &Lab) -> Result<()> {
     for host in [NEAR, FAR] {
-        // What the switch sends to the host. Both ports together are what goes both ways.
+        // What the switch sends to this host.
         run(lab, SWITCH, &format!("tc qdisc add dev {host} root tbf {GIGABIT}"))?;
     }
     Ok(())
