@@ -30,8 +30,7 @@ mod wire;
 
 use std::process::ExitCode;
 
-use anyhow::{Context as _, Result, ensure};
-use nix::unistd::Uid;
+use anyhow::{Context as _, Result};
 
 use processor::Core;
 use tables::{Rounds, Tables};
@@ -56,11 +55,11 @@ fn main() -> ExitCode {
 }
 
 fn run() -> Result<ExitCode> {
-    ensure!(
-        Uid::effective().is_root(),
-        "this bench needs root, for real Docker engines: `sudo cargo xtask bench paths`"
-    );
     let core = Core::last()?;
+    core.check().context(
+        "this bench needs the machine's root, for Docker engines and the first place on a CPU: \
+         `sudo cargo xtask bench paths`",
+    )?;
     let ways = ways::open(&core)?;
     let mut tables = Tables::new(&ways, &core);
     for (kind, rounds) in ON_MERGED_WIRE.into_iter().zip(measure(&ways, &ON_MERGED_WIRE, ROUNDS)?) {
