@@ -8,6 +8,7 @@
 #![allow(clippy::expect_used, reason = "a bench without a clock ends there")]
 
 use std::fmt::Write as _;
+use std::ops::RangeInclusive;
 use std::process::ExitCode;
 
 use nix::time::{ClockId, clock_gettime};
@@ -54,6 +55,16 @@ impl Samples {
         let last = self.0.len().saturating_sub(1);
         self.0.get((last * percent).div_ceil(100)).copied().unwrap_or(f64::NAN)
     }
+
+    /// Between which two samples the true median lies, with at least 95 % certainty, however they are spread: as
+    /// far from the middle as heads may be from half in so many throws (`n / 2 - 1.96 * sqrt(n) / 2`).
+    pub(crate) fn interval(&self) -> (f64, f64) {
+        let count = self.0.len();
+        let below = (50 * count).saturating_sub((98 * 98 * count).isqrt()) / 100;
+        let nth = below.saturating_sub(1);
+        let sample = |nth: usize| self.0.get(nth).copied().unwrap_or(f64::NAN);
+        (sample(nth), sample(count.saturating_sub(1 + nth)))
+    }
 }
 
 impl FromIterator<f64> for Samples {
@@ -68,6 +79,8 @@ impl FromIterator<f64> for Samples {
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Unit {
     Seconds,
+    SecondsPerByte,
+    BytesPerSecond,
     Mebibytes,
     Ticks,
 }
@@ -78,6 +91,8 @@ impl Unit {
             Self::Seconds if value < 1e-3 => format!("{:.1} µs", value * 1e6),
             Self::Seconds if value < 1.0 => format!("{:.2} ms", value * 1e3),
             Self::Seconds => format!("{value:.2} s"),
+            Self::SecondsPerByte => format!("{:.3} ns/B", value * 1e9),
+            Self::BytesPerSecond => format!("{:.1} Mbit/s", value * 8e-6),
             Self::Mebibytes => format!("{value:.1} MiB"),
             Self::Ticks => format!("{value:.0} ticks"),
         }
@@ -89,6 +104,7 @@ impl Unit {
 pub(crate) struct Sheet {
     title: &'static str,
     unit: Unit,
+    part: String,
     rows: Vec<[String; 5]>,
     missed: Vec<String>,
 }
@@ -96,12 +112,24 @@ pub(crate) struct Sheet {
 impl Sheet {
     pub(crate) fn new(title: &'static str) -> Self {
         let head = ["what", "measured (middle half)", "beside", "ratio", "verdict"].map(str::to_owned);
-        Self { title, unit: Unit::Seconds, rows: vec![head], missed: Vec::new() }
+        Self { title, unit: Unit::Seconds, part: String::new(), rows: vec![head], missed: Vec::new() }
     }
 
     /// The following rows are in this unit.
     pub(crate) fn unit(&mut self, unit: Unit) {
         self.unit = unit;
+    }
+
+    /// The following rows are about this.
+    pub(crate) fn part(&mut self, title: &str) {
+        self.said("");
+        self.said(title);
+        self.part = format!("{title}: ");
+    }
+
+    /// A sentence instead of values.
+    pub(crate) fn said(&mut self, text: &str) {
+        self.rows.push([text.to_owned(), String::new(), String::new(), String::new(), String::new()]);
     }
 
     /// A value that is only told.
@@ -152,6 +180,39 @@ impl Sheet {
         self.beside(what, samples, peer, &format!("{ratio:.2}"), "");
     }
 
+    /// A peer that was measured in the same rounds; the ratios are those of each round, and what they are.
+    pub(crate) fn in_rounds(
+        &mut self,
+        what: &str,
+        samples: &Samples,
+        peer: (&str, &Samples),
+        ratios: (&Samples, &str),
+    ) {
+        self.beside(what, samples, peer, &format!("{} {}", with_interval(ratios.0), ratios.1), "");
+    }
+
+    /// The same, and the median of the ratios must be in this range. It misses, or is within, only if its whole
+    /// interval says so.
+    pub(crate) fn in_rounds_within(
+        &mut self,
+        what: &str,
+        samples: &Samples,
+        peer: (&str, &Samples),
+        ratios: (&Samples, &str),
+        range: RangeInclusive<f64>,
+    ) {
+        let (low, high) = ratios.0.interval();
+        let verdict = match (range.contains(&low), range.contains(&high)) {
+            (true, true) => "within",
+            (false, false) => "MISSED",
+            _ => "open: the limit is in the interval",
+        };
+        let (from, to) = (range.start(), range.end());
+        let limit = if *to == f64::INFINITY { format!("at least {from}") } else { format!("at most {to}") };
+        let told = format!("{} {} ({limit})", with_interval(ratios.0), ratios.1);
+        self.beside(what, samples, peer, &told, verdict);
+    }
+
     fn beside(&mut self, what: &str, samples: &Samples, peer: (&str, &Samples), ratio: &str, verdict: &str) {
         let beside = format!("{} {}", peer.0, self.measured(peer.1));
         self.row(what, self.measured(samples), beside, ratio.to_owned(), verdict);
@@ -167,7 +228,7 @@ impl Sheet {
 
     fn row(&mut self, what: &str, measured: String, beside: String, ratio: String, verdict: &str) {
         if verdict == "MISSED" {
-            self.missed.push(format!("{what}: {measured}, {beside}, ratio {ratio}"));
+            self.missed.push(format!("{}{what}: {measured}, {beside}, ratio {ratio}", self.part));
         }
         self.rows.push([what.to_owned(), measured, beside, ratio, verdict.to_owned()]);
     }
@@ -183,7 +244,9 @@ impl Sheet {
     }
 
     fn text(&self) -> String {
-        let widest = |nth: usize| self.rows.iter().map(|row| row[nth].chars().count()).max().unwrap_or(0);
+        // A sentence stands alone in its line, so it makes no column wide.
+        let of_values = || self.rows.iter().filter(|row| row[1..].iter().any(|cell| !cell.is_empty()));
+        let widest = |nth: usize| of_values().map(|row| row[nth].chars().count()).max().unwrap_or(0);
         let widths: [usize; 5] = std::array::from_fn(widest);
         let mut text = String::new();
         for row in &self.rows {
@@ -195,4 +258,9 @@ impl Sheet {
         }
         text
     }
+}
+
+fn with_interval(ratios: &Samples) -> String {
+    let (low, high) = ratios.interval();
+    format!("{:.3} ({low:.3} … {high:.3})", ratios.median())
 }
