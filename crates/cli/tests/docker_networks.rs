@@ -4,9 +4,12 @@
 
 mod common;
 
+use std::io::{BufRead as _, BufReader};
+use std::process::Stdio;
+
 use byway_lab::{Lab, Options};
 use common::engines::{addresses, engines, topology, until_reaching, until_told, until_well};
-use common::{BYWAY, Ear, byway, run, status};
+use common::{BYWAY, Ear, byway, run, source_seen, status};
 
 /// The subnet that Docker gave a network.
 fn subnet(lab: &Lab, host: &str, network: &str) -> String {
@@ -112,4 +115,70 @@ fn a_network_is_made_beside_docker0_without_a_restart() {
     assert_eq!(code, Some(0));
     run(&lab, "docker41", "docker run -d --name c41 --network byway busybox sleep 1000");
     until_reaching(&lab);
+}
+
+/// The commands of the README, in their order.
+fn quick_start() -> Vec<&'static str> {
+    let readme = include_str!("../../../README.md");
+    let (_, rest) = readme.split_once("## On two Docker hosts").unwrap();
+    let (block, _) = rest.split_once("```sh\n").unwrap().1.split_once("```").unwrap();
+    block.lines().collect()
+}
+
+#[test]
+fn the_quick_start_of_the_readme_works_as_it_is_written() {
+    let mut topology = topology(["20.10", "28.5"]);
+    for host in &mut topology.hosts {
+        host.bridge = "bw0".to_owned();
+        host.containers.clear();
+    }
+    let options = Options::private(BYWAY.as_ref()).without_agents();
+    let lab = Lab::up(&topology, &options, |_| {}).unwrap_or_else(|error| panic!("{error:#}"));
+    let commands = quick_start();
+    let [prepare @ .., ping] = &commands[..] else { panic!("no commands") };
+    assert_eq!(prepare.len(), 4, "{commands:?}");
+    for host in ["docker41", "docker42"] {
+        // The lab has written it already.
+        run(&lab, host, "rm /etc/byway/inventory.toml");
+        for command in prepare {
+            run(&lab, host, &format!("({command}) >/dev/null 2>&1 </dev/null"));
+        }
+    }
+    let speak = |host: &str, command: &str| {
+        let mut shell = lab.command(host, "sh");
+        shell.args(["-c", command]).stdout(Stdio::piped()).stdin(Stdio::null()).spawn().unwrap()
+    };
+    let mut there = speak("docker42", &ping.replace("172.42.0.2", "172.41.0.2"));
+    let mut here = speak("docker41", ping);
+    for (child, from) in [(&mut here, "172.42.0.2"), (&mut there, "172.41.0.2")] {
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
+        let answer = lines.find(|line| line.contains(&format!("bytes from {from}"))).unwrap();
+        assert!(answer.contains("ttl=62"), "{answer}");
+    }
+    for host in ["docker41", "docker42"] {
+        run(&lab, host, "docker rm -f $(docker ps -q)");
+    }
+    for mut child in [here, there] {
+        child.wait().unwrap();
+    }
+}
+
+#[test]
+fn what_is_rendered_for_docker_is_the_contract_without_an_agent() {
+    let options = Options::private(BYWAY.as_ref()).without_agents();
+    let lab =
+        Lab::up(&topology(["20.10", "28.5"]), &options, |_| {}).unwrap_or_else(|error| panic!("{error:#}"));
+    for host in ["docker41", "docker42"] {
+        run(&lab, host, "iptables -I DOCKER-USER -s 10.9.9.9 -j DROP");
+        for _ in ["once", "and again"] {
+            run(&lab, host, "byway render --format ip | sh; byway render --format docker | sh");
+        }
+        let rules = run(&lab, host, "iptables -S DOCKER-USER");
+        let ours: Vec<usize> =
+            rules.lines().enumerate().filter(|(_, rule)| rule.contains("byway")).map(|(at, _)| at).collect();
+        assert_eq!(ours, [2], "behind the admin's, before the RETURN: {rules}");
+    }
+    until_reaching(&lab);
+    let c42 = addresses(&lab, "c42")[0].to_string();
+    assert_eq!(source_seen(&lab, "c41", "c42", &c42), addresses(&lab, "c41")[0]);
 }

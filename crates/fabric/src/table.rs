@@ -1,15 +1,20 @@
 //! Our nftables table `inet byway`: what its rules say, and how it is written down.
 //!
-//! The rules never change; only the sets do. So a host that joins costs one set element, and the order of the
-//! rules can be compared as text. An `accept` here ends nothing but our own chain: what the host's own policy,
-//! Docker or firewalld drop stays dropped.
+//! The rules never change; only the sets do, and whether the chain `forward` is there. So a host that joins costs one
+//! set element, and the order of the rules can be compared as text. An `accept` here ends nothing but our own chain:
+//! what the host's own policy, Docker or firewalld drop stays dropped.
 //!
-//! | chain     | hook, priority    | what it does                                                          |
-//! |-----------|-------------------|-----------------------------------------------------------------------|
-//! | `from`    | prerouting, -310  | drops cluster addresses that come in where they cannot come from      |
-//! | `forward` | forward, 0        | lets the cluster through, keeps everybody else out of the containers  |
-//! | `keep`    | postrouting, 99   | keeps source addresses in the cluster: an identity SNAT before anyone's masquerade |
-//! | `leave`   | postrouting, 110  | masquerades what leaves the cluster, unless somebody already did      |
+//! | chain     | hook, priority          | what it does                                                          |
+//! |-----------|-------------------------|-----------------------------------------------------------------------|
+//! | `admit`   | prerouting, -310        | marks what comes from peers for our containers, before Docker's drops |
+//! | `from`    | prerouting (nat), -110  | drops cluster addresses that come in where they cannot come from      |
+//! | `forward` | forward, 0              | keeps outsiders out of containers; only where nobody else does        |
+//! | `keep`    | postrouting (nat), 99   | keeps source addresses in the cluster: an identity SNAT before anyone's masquerade |
+//! | `leave`   | postrouting (nat), 110  | masquerades what leaves the cluster, unless somebody already did      |
+//!
+//! Chains of type nat see the first packet of each connection and nothing else, so what stands there costs a
+//! connection, not a packet. Only `admit` is paid for each packet, and `forward` where it is there: each begins with
+//! what lets most packets out of it (docs/benchmarks.md has what every look-up costs).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -90,36 +95,36 @@ pub struct Rule {
 }
 
 /// The hooks of our chains.
-const CHAINS: [(&str, &str); 4] = [
-    ("from", "type filter hook prerouting priority -310; policy accept;"),
-    ("forward", "type filter hook forward priority 0; policy accept;"),
+const CHAINS: [(&str, &str); 5] = [
+    ("admit", "type filter hook prerouting priority -310; policy accept;"),
+    ("from", "type nat hook prerouting priority -110; policy accept;"),
+    (GUARD, "type filter hook forward priority 0; policy accept;"),
     ("keep", "type nat hook postrouting priority 99; policy accept;"),
     ("leave", "type nat hook postrouting priority 110; policy accept;"),
 ];
 
-/// The rules, chain by chain; each stands for both families (`ip`, `4` becomes `ip6`, `6`).
+/// The chain that is there only where somebody must be kept out.
+const GUARD: &str = "forward";
+
+/// The rules, chain by chain; one with `IP` stands for both families (`ip`, `4` and `ip6`, `6`).
 const RULES: [(&str, &str, &str); 12] = [
-    ("from", "iifname != @uplinks IP saddr @peersN counter drop", "peers come in by an uplink only"),
-    ("from", "iifname != @inside IP saddr @localN counter drop", "our containers are inside only"),
+    ("admit", "iifname != @uplinks accept", "peers come in by an uplink"),
     (
-        "from",
-        "iifname @uplinks IP saddr @peersN IP daddr @localN counter meta mark set meta mark | 0x00100000",
+        "admit",
+        "IP daddr @localN IP saddr @peersN counter meta mark set meta mark | 0x00100000 accept",
         "what Docker may let in",
     ),
+    ("from", "iifname != @uplinks IP saddr @peersN counter drop", "peers come in by an uplink only"),
+    ("from", "iifname != @inside IP saddr @localN counter drop", "our containers are inside only"),
+    (GUARD, "ct state established,related accept", "answers"),
     (
-        "forward",
-        "iifname @uplinks IP saddr @peersN IP daddr @localN oifname @inside counter accept",
+        GUARD,
+        "iifname @uplinks IP saddr @peersN IP daddr @localN counter accept",
         "from peers to our containers",
     ),
+    (GUARD, "IP daddr @localN ct status dnat counter accept", "published ports"),
     (
-        "forward",
-        "iifname @inside IP saddr @localN IP daddr @peersN counter accept",
-        "from our containers to peers",
-    ),
-    ("forward", "iifname @uplinks IP daddr @localN ct state established,related counter accept", "answers"),
-    ("forward", "iifname @uplinks IP daddr @localN ct status dnat counter accept", "published ports"),
-    (
-        "forward",
+        GUARD,
         "iifname @uplinks IP daddr @localN oifname @guardN counter drop",
         "the rest is not for outsiders",
     ),
@@ -169,7 +174,8 @@ pub fn table(members: &Members) -> Table {
         sets.insert(format!("{name}4"), set("ipv4_addr", v4.into_iter().map(Element::Prefix)));
         sets.insert(format!("{name}6"), set("ipv6_addr", v6.into_iter().map(Element::Prefix)));
     }
-    let chains = CHAINS.iter().map(|(name, hook)| {
+    let guarded = members.guard.iter().any(|bridges| !bridges.is_empty());
+    let chains = CHAINS.iter().filter(|(name, _)| *name != GUARD || guarded).map(|(name, hook)| {
         let chain = Chain { hook: (*hook).to_owned(), rules: rules_of(name) };
         ((*name).to_owned(), chain)
     });
@@ -182,10 +188,12 @@ fn set(of: &str, elements: impl Iterator<Item = Element>) -> Set {
 
 fn rules_of(chain: &str) -> Vec<Rule> {
     let of_chain = RULES.iter().filter(|(name, ..)| *name == chain);
-    of_chain
-        .flat_map(|(_, text, why)| [("ip", "4"), ("ip6", "6")].map(|family| rule(text, why, family)))
-        .collect()
+    let families = |text: &str| if text.contains("IP") { &FAMILIES[..] } else { &FAMILIES[..1] };
+    of_chain.flat_map(|(_, text, why)| families(text).iter().map(|family| rule(text, why, *family))).collect()
 }
+
+/// What `IP` and `N` of a rule stand for.
+const FAMILIES: [(&str, &str); 2] = [("ip", "4"), ("ip6", "6")];
 
 fn rule(text: &str, why: &str, (ip, n): (&str, &str)) -> Rule {
     let text = text
