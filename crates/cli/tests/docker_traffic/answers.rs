@@ -1,7 +1,7 @@
 //! Who is answered where, and as whom they are seen: `FROM TO:PORT OVER-IPV4 OVER-IPV6`, `-` for nobody.
 //!
-//! Port 80 of `web` is published as 8080 of its host, 81 is not. What is seen as `bridge` went through Docker's
-//! userland proxy, or to the host's own address in the containers' network, or from the host itself.
+//! Port 80 of `web` is published as 8080 of its host, 81 is not; `ping` stands for a ping. Who is seen as `bridge` came
+//! through Docker's userland proxy, or is the host itself.
 
 /// The answers of one engine.
 pub(crate) struct Answers {
@@ -42,6 +42,7 @@ const OLD_ALONE: &str = "outside web:80     outside outside
                          web     outside:80 host    web";
 const OLD_KEPT: &str = "outside web:80     outside -
                         outside web:81     -       -
+                        outside web:ping   -       -
                         web     outside:80 host    host";
 
 /// The same without the proxy: nothing is published for IPv6.
@@ -72,6 +73,7 @@ pub(crate) const NEW: Answers = Answers {
              outside bridge:8080  outside outside
              outside web:80       -       -
              outside web:81       -       -
+             outside web:ping     -       -
              peer    host:8080    peer    peer
              host    lo:8080      bridge  bridge
              host    host:8080    host    host
@@ -99,6 +101,7 @@ pub(crate) const NEW_WITHOUT_PROXY: Answers = Answers {
              outside bridge:8080  outside outside
              outside web:80       -       -
              outside web:81       -       -
+             outside web:ping     -       -
              peer    host:8080    peer    peer
              host    lo:8080      bridge  -
              host    host:8080    bridge  bridge

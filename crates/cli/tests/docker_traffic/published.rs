@@ -13,7 +13,7 @@ use byway_lab::{Lab, Topology};
 use ipnet::IpNet;
 
 use crate::answers::{Answers, NEW, NEW_WITHOUT_PROXY, OLD, OLD_WITHOUT_PROXY};
-use crate::common::engines::{PAIRS, addresses, until_reaching};
+use crate::common::engines::{PAIRS, addresses, answers, until_reaching};
 use crate::common::{Ear, PATIENCE, quiet_lab, run, start};
 use crate::networks::{HOSTS, On};
 use crate::servers::{Server, ask};
@@ -66,6 +66,10 @@ impl<'a> Scene<'a> {
         let (name, port) = to.split_once(':').unwrap();
         let (_, node) = self.nodes.iter().find(|(name, _)| *name == from).unwrap();
         let (_, at) = self.addresses.iter().find(|(one, _)| *one == name).unwrap();
+        if port == "ping" {
+            let answered = answers(self.lab, node, &at[family].to_string());
+            return if answered { from } else { "-" }.to_owned();
+        }
         let there = SocketAddr::new(at[family], port.parse().unwrap());
         let wait = if expected == "-" { SILENCE } else { PATIENCE };
         match ask(self.lab, node, there, wait) {
@@ -104,17 +108,17 @@ impl<'a> Scene<'a> {
 }
 
 /// The answers of a release, with its proxy.
-fn answers(release: &str) -> &'static Answers {
+fn expected(release: &str) -> &'static Answers {
     if release == "20.10" { &OLD } else { &NEW }
 }
 
 /// The same without.
-fn answers_without_proxy(release: &str) -> &'static Answers {
+fn expected_without_proxy(release: &str) -> &'static Answers {
     if release == "20.10" { &OLD_WITHOUT_PROXY } else { &NEW_WITHOUT_PROXY }
 }
 
 /// Asks on both hosts, before the agents start and after.
-fn check(topology: &Topology, on: On, answers: fn(&str) -> &'static Answers) {
+fn check(topology: &Topology, on: On, expected: fn(&str) -> &'static Answers) {
     let lab = quiet_lab(topology);
     on.populate(&lab);
     let _servers = open(&lab, topology, on);
@@ -125,7 +129,7 @@ fn check(topology: &Topology, on: On, answers: fn(&str) -> &'static Answers) {
         .zip(releases)
         .collect();
     for (scene, release) in &scenes {
-        let Answers { always, alone, .. } = answers(release);
+        let Answers { always, alone, .. } = expected(release);
         scene.check(&format!("{release} without us"), &[always, alone]);
     }
     for host in HOSTS {
@@ -136,7 +140,7 @@ fn check(topology: &Topology, on: On, answers: fn(&str) -> &'static Answers) {
         Ear::open(&lab, host).until_at_rest();
     }
     for (scene, release) in &scenes {
-        let Answers { always, kept, cluster, .. } = answers(release);
+        let Answers { always, kept, cluster, .. } = expected(release);
         scene.check(&format!("{release} with us"), &[always, kept, cluster]);
     }
 }
@@ -160,14 +164,14 @@ fn open(lab: &Lab, topology: &Topology, on: On) -> Vec<Server> {
 #[test]
 fn on_docker0_the_world_gets_what_docker_gives_it_and_the_cluster_reaches_everything() {
     for pair in PAIRS {
-        check(&On::Docker0.topology(pair), On::Docker0, answers);
+        check(&On::Docker0.topology(pair), On::Docker0, expected);
     }
 }
 
 #[test]
 fn on_a_network_made_for_it_the_world_gets_what_docker_gives_it_and_the_cluster_reaches_everything() {
     for pair in PAIRS {
-        check(&On::Network.topology(pair), On::Network, answers);
+        check(&On::Network.topology(pair), On::Network, expected);
     }
 }
 
@@ -177,5 +181,5 @@ fn without_the_userland_proxy_the_same_holds() {
     for host in &mut topology.hosts {
         host.engine.as_mut().unwrap().arguments = vec!["--userland-proxy=false".to_owned()];
     }
-    check(&topology, On::Docker0, answers_without_proxy);
+    check(&topology, On::Docker0, expected_without_proxy);
 }
