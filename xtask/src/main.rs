@@ -81,7 +81,7 @@ fn demo(rest: &[&str]) -> Outcome {
 fn test(rest: &[&str]) -> Outcome {
     packages::install(&LAB)?;
     packages::install(&TESTS)?;
-    engines::set_up(false)?;
+    engines::set_up(true)?;
     if Command::new("cargo-nextest").arg("--version").output().is_err() {
         say("xtask: installing cargo-nextest, which runs the tests");
         run(cargo().args(["install", "--locked", "cargo-nextest"]))?;

@@ -1,41 +1,13 @@
-//! The contract with Docker, kept on real engines: 20.10, 28.5, and one of each as in the days of the seeds.
+//! The contract with Docker, kept on real engines, whatever happens to its rules. What passes then is in
+//! `docker_traffic`.
 
 #![allow(clippy::unwrap_used, reason = "for tests only")]
 
 mod common;
 
 use byway_lab::Lab;
-use common::engines::{
-    PAIRS, accepts, addresses, answers, engines, let_an_outsider_in, raise, topology, until_reaching,
-};
-use common::{Ear, ping, problems, run, source_seen};
-
-#[test]
-fn containers_on_real_engines_reach_each_other_with_their_own_addresses() {
-    for pair in PAIRS {
-        let lab = engines(pair);
-        for (from, to) in [("c41", "c42"), ("c42", "c41")] {
-            for (own, at) in addresses(&lab, from).into_iter().zip(addresses(&lab, to)) {
-                assert_eq!(source_seen(&lab, from, to, &at.to_string()), own, "{pair:?}");
-            }
-        }
-        for host in ["docker41", "docker42"] {
-            assert_eq!(problems(&lab, host), [""; 0], "{pair:?}");
-        }
-    }
-}
-
-#[test]
-fn outsiders_stay_outside_and_what_leaves_is_masqueraded() {
-    for pair in PAIRS {
-        let lab = engines(pair);
-        let_an_outsider_in(&lab);
-        let c41 = addresses(&lab, "c41")[0].to_string();
-        assert!(!answers(&lab, "switch", &c41), "{pair:?}: an outsider reached a container");
-        let seen = source_seen(&lab, "c41", "switch", "192.168.199.9");
-        assert_eq!(seen.to_string(), "192.168.199.41", "{pair:?}");
-    }
-}
+use common::engines::{PAIRS, accepts, addresses, answers, engines, raise, topology, until_reaching};
+use common::{Ear, ping, run};
 
 #[test]
 fn what_is_flushed_comes_back() {

@@ -8,11 +8,12 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use bollard::Docker;
 use bollard::models::{
     ContainerSummary, EndpointSettings, Ipam, IpamConfig, Network as Listed, NetworkCreateRequest, SystemInfo,
 };
 use bollard::query_parameters::EventsOptions;
-use bollard::{API_DEFAULT_VERSION, ClientVersion, Docker};
+pub use bollard::{API_DEFAULT_VERSION, ClientVersion};
 use byway_fabric::docker::new_network::NewNetwork;
 use byway_fabric::docker::{BadVersion, Compose, Endpoint, Network, Version};
 use futures_util::{FutureExt as _, StreamExt as _};

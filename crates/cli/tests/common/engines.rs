@@ -9,6 +9,10 @@ use super::{BYWAY, Ear, problems, run};
 /// Every engine with its like, and one of each as in the days of the seeds.
 pub const PAIRS: [[&str; 2]; 3] = [["20.10", "20.10"], ["28.5", "28.5"], ["20.10", "28.5"]];
 
+/// The containers of the two hosts, made by the lab or by hand.
+pub const C41: &str = "docker41/c41";
+pub const C42: &str = "docker42/c42";
+
 /// A release, and what its dockerd is told.
 pub fn engine(release: &str, arguments: &[&str]) -> Engine {
     let mut engine = Engine::from(release.parse::<Release>().unwrap());
@@ -35,17 +39,18 @@ pub fn engines(releases: [&str; 2]) -> Lab {
     raise(&topology(releases))
 }
 
-/// The addresses that Docker gave a container.
+/// The addresses that Docker gave a container, of the topology or any other (`HOST/NAME`).
 pub fn addresses(lab: &Lab, container: &str) -> Vec<IpAddr> {
     let nodes = lab.status().unwrap().nodes;
-    let node = nodes.into_iter().find(|node| node.name == container).unwrap();
+    let short = container.rsplit('/').next().unwrap();
+    let node = nodes.into_iter().find(|node| node.name == container || node.name == short).unwrap();
     assert_eq!(node.addresses.len(), 2, "one of each family: {:?}", node.addresses);
     node.addresses.into_iter().map(|net| net.addr()).collect()
 }
 
 /// The containers reach each other, both ways, with both families, once the agents have heard of what happened.
 pub fn until_reaching(lab: &Lab) {
-    for (from, to, host) in [("c41", "c42", "docker42"), ("c42", "c41", "docker41")] {
+    for (from, to, host) in [(C41, C42, "docker42"), (C42, C41, "docker41")] {
         for address in addresses(lab, to) {
             let ear = Ear::open(lab, host);
             let said = ear.until(&format!("{from} reaches {address}"), || {
