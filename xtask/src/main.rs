@@ -69,8 +69,8 @@ fn say(text: &str) {
 const LAB: [(&str, &str); 3] = [("nft", "nftables"), ("ping", "iputils-ping"), ("ip", "iproute2")];
 /// What the tests need on top.
 const TESTS: [(&str, &str); 1] = [("setpriv", "util-linux")];
-/// The bench that needs Docker engines.
-const ENGINES_BENCH: &str = "paths";
+/// The benches that need Docker engines.
+const ENGINES_BENCHES: [&str; 2] = ["paths", "flushes"];
 
 fn demo(rest: &[&str]) -> Outcome {
     packages::install(&LAB)?;
@@ -96,8 +96,9 @@ fn test(rest: &[&str]) -> Outcome {
 fn bench(names: &[&str]) -> Outcome {
     packages::install(&LAB)?;
     packages::install(&TESTS)?;
-    // Who is not root gets the other benches, and from this one a sentence.
-    if packages::is_root() && (names.is_empty() || names.iter().any(|name| ENGINES_BENCH.contains(name))) {
+    // Who is not root gets the other benches, and from these a sentence.
+    let is_wanted = |bench: &&str| names.is_empty() || names.iter().any(|name| bench.contains(name));
+    if packages::is_root() && ENGINES_BENCHES.iter().any(|bench| is_wanted(&bench)) {
         engines::set_up(false)?;
     }
     let patterns: Vec<String> = if names.is_empty() {

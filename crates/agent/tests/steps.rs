@@ -186,12 +186,13 @@ fn members_come_and_go_without_touching_the_rules() {
                 because: because(),
             },
             Step::DelElements {
-                set: "uplinks".to_owned(),
-                elements: [Element::Text("eth0".to_owned())].into(),
+                set: "guard4".to_owned(),
+                elements: [Element::Text("docker0".to_owned())].into(),
                 because: because(),
             },
         ]);
-        let without = Members { uplinks: [].into(), ..members(&local, &peers[1..]) };
+        let guard = [[].into(), ["docker0".to_owned()].into()];
+        let without = Members { guard, ..members(&local, &peers[1..]) };
         assert_eq!(scene.look().table, Some(table(&without)));
         assert_eq!(handles(), before, "no rule was put anew");
     });

@@ -51,11 +51,11 @@ fn until_counted(lab: &Lab, chain: &str, comment: &str, expected: [u64; 2]) {
 #[test]
 fn a_container_that_takes_a_peers_address_is_not_heard() {
     let lab = lab(&Topology::two_hosts());
-    until_counted(&lab, "from", "peers come in by an uplink only", [0, 0]);
+    until_counted(&lab, "admit", "peers come in by an uplink only", [0, 0]);
     forge(&lab, "c41", "172.42.0.77", "172.42.0.2");
     forge(&lab, "c41", "172.42.0.77", "172.41.0.1");
     forge(&lab, "c41", "fd00:172:42::77", "fd00:172:42::2");
-    until_counted(&lab, "from", "peers come in by an uplink only", [2, 1]);
+    until_counted(&lab, "admit", "peers come in by an uplink only", [2, 1]);
     assert_reaching(&lab);
 }
 
@@ -65,7 +65,7 @@ fn our_own_subnet_as_source_does_not_come_in_through_the_uplink() {
     forge(&lab, "docker42", "172.41.0.77", "172.41.0.2");
     forge(&lab, "docker42", "fd00:172:41::77", "fd00:172:41::2");
     forge(&lab, "docker42", "fd00:172:41::1", "fd00:199::41");
-    until_counted(&lab, "from", "our containers are inside only", [1, 2]);
+    until_counted(&lab, "admit", "our containers are inside only", [1, 2]);
     until_counted(&lab, "forward", "from peers to our containers", [0, 0]);
     until_counted(&lab, "admit", "what Docker may let in", [0, 0]);
     assert_reaching(&lab);

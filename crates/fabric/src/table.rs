@@ -1,20 +1,19 @@
 //! Our nftables table `inet byway`: what its rules say, and how it is written down.
 //!
-//! The rules never change; only the sets do, and whether the chain `forward` is there. So a host that joins costs one
+//! The rules hardly ever change; the sets do, and whether the chain `forward` is there. So a host that joins costs one
 //! set element, and the order of the rules can be compared as text. An `accept` here ends nothing but our own chain:
 //! what the host's own policy, Docker or firewalld drop stays dropped.
 //!
-//! | chain     | hook, priority          | what it does                                                          |
-//! |-----------|-------------------------|-----------------------------------------------------------------------|
-//! | `admit`   | prerouting, -310        | marks what comes from peers for our containers, before Docker's drops |
-//! | `from`    | prerouting (nat), -110  | drops cluster addresses that come in where they cannot come from      |
-//! | `forward` | forward, 0              | keeps outsiders out of containers; only where nobody else does        |
-//! | `keep`    | postrouting (nat), 99   | keeps source addresses in the cluster: an identity SNAT before anyone's masquerade |
-//! | `leave`   | postrouting (nat), 110  | masquerades what leaves the cluster, unless somebody already did      |
+//! | chain     | hook, priority    | what it does                                                                |
+//! |-----------|-------------------|-----------------------------------------------------------------------------|
+//! | `admit`   | prerouting, -310  | marks what comes from peers for our containers, before Docker's drops; drops cluster addresses that come in where they cannot come from |
+//! | `forward` | forward, 0        | keeps outsiders out of containers; there only where nobody else does        |
+//! | `keep`    | postrouting, 99   | keeps source addresses in the cluster: an identity SNAT before anyone's masquerade |
+//! | `leave`   | postrouting, 110  | masquerades what leaves the cluster, unless somebody already did            |
 //!
-//! Chains of type nat see the first packet of each connection and nothing else, so what stands there costs a
-//! connection, not a packet. Only `admit` is paid for each packet, and `forward` where it is there: each begins with
-//! what lets most packets out of it (docs/benchmarks.md has what every look-up costs).
+//! `admit` is paid for each packet, and `forward` where it is there: so each begins with what lets most packets out of
+//! it, and asks for few things before (docs/benchmarks.md). The others, of type nat, see the first packet of each
+//! connection only.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -95,9 +94,8 @@ pub struct Rule {
 }
 
 /// The hooks of our chains.
-const CHAINS: [(&str, &str); 5] = [
+const CHAINS: [(&str, &str); 4] = [
     ("admit", "type filter hook prerouting priority -310; policy accept;"),
-    ("from", "type nat hook prerouting priority -110; policy accept;"),
     (GUARD, "type filter hook forward priority 0; policy accept;"),
     ("keep", "type nat hook postrouting priority 99; policy accept;"),
     ("leave", "type nat hook postrouting priority 110; policy accept;"),
@@ -106,26 +104,27 @@ const CHAINS: [(&str, &str); 5] = [
 /// The chain that is there only where somebody must be kept out.
 const GUARD: &str = "forward";
 
-/// The rules, chain by chain; one with `IP` stands for both families (`ip`, `4` and `ip6`, `6`).
+/// The rules, chain by chain; one with `IP` stands for both families (`ip`, `4` and `ip6`, `6`). `$uplinks` and
+/// `$inside` are a name where there is one, as there mostly is: to compare it costs a fifth of looking it up in a set.
 const RULES: [(&str, &str, &str); 12] = [
-    ("admit", "iifname != @uplinks accept", "peers come in by an uplink"),
+    ("admit", "iifname $inside IP saddr @localN accept", "our containers, mostly"),
     (
         "admit",
-        "IP daddr @localN IP saddr @peersN counter meta mark set meta mark | 0x00100000 accept",
+        "iifname $uplinks IP daddr @localN IP saddr @peersN counter meta mark set meta mark | 0x00100000 accept",
         "what Docker may let in",
     ),
-    ("from", "iifname != @uplinks IP saddr @peersN counter drop", "peers come in by an uplink only"),
-    ("from", "iifname != @inside IP saddr @localN counter drop", "our containers are inside only"),
+    ("admit", "iifname != $uplinks IP saddr @peersN counter drop", "peers come in by an uplink only"),
+    ("admit", "IP saddr @localN iifname != @inside counter drop", "our containers are inside only"),
     (GUARD, "ct state established,related accept", "answers"),
     (
         GUARD,
-        "iifname @uplinks IP saddr @peersN IP daddr @localN counter accept",
+        "iifname $uplinks IP saddr @peersN IP daddr @localN counter accept",
         "from peers to our containers",
     ),
     (GUARD, "IP daddr @localN ct status dnat counter accept", "published ports"),
     (
         GUARD,
-        "iifname @uplinks IP daddr @localN oifname @guardN counter drop",
+        "iifname $uplinks IP daddr @localN oifname @guardN counter drop",
         "the rest is not for outsiders",
     ),
     (
@@ -176,7 +175,7 @@ pub fn table(members: &Members) -> Table {
     }
     let guarded = members.guard.iter().any(|bridges| !bridges.is_empty());
     let chains = CHAINS.iter().filter(|(name, _)| *name != GUARD || guarded).map(|(name, hook)| {
-        let chain = Chain { hook: (*hook).to_owned(), rules: rules_of(name) };
+        let chain = Chain { hook: (*hook).to_owned(), rules: rules_of(name, members) };
         ((*name).to_owned(), chain)
     });
     Table { sets, chains: chains.collect() }
@@ -186,10 +185,27 @@ fn set(of: &str, elements: impl Iterator<Item = Element>) -> Set {
     Set { of: of.to_owned(), elements: elements.collect() }
 }
 
-fn rules_of(chain: &str) -> Vec<Rule> {
+fn rules_of(chain: &str, members: &Members) -> Vec<Rule> {
+    let (uplinks, inside) = (one_or(&members.uplinks, "@uplinks"), one_or(&members.inside, "@inside"));
     let of_chain = RULES.iter().filter(|(name, ..)| *name == chain);
-    let families = |text: &str| if text.contains("IP") { &FAMILIES[..] } else { &FAMILIES[..1] };
-    of_chain.flat_map(|(_, text, why)| families(text).iter().map(|family| rule(text, why, *family))).collect()
+    let of_families = of_chain.flat_map(|(_, text, why)| {
+        let families = if text.contains("IP") { &FAMILIES[..] } else { &FAMILIES[..1] };
+        families.iter().map(|family| rule(text, why, *family))
+    });
+    // Names come last: nothing in them is replaced.
+    let named = of_families.map(|rule| Rule {
+        text: rule.text.replace("$inside", &inside).replace("$uplinks", &uplinks),
+        comment: rule.comment,
+    });
+    named.collect()
+}
+
+/// The name, if there is only one; else the set.
+fn one_or(names: &BTreeSet<String>, set: &str) -> String {
+    match names.first() {
+        Some(only) if names.len() == 1 => format!("\"{only}\""),
+        _ => set.to_owned(),
+    }
 }
 
 /// What `IP` and `N` of a rule stand for.

@@ -111,8 +111,10 @@ fn has(body: &Value, keys: usize) -> bool {
 }
 
 fn matching(body: &Value) -> Option<String> {
-    let right = operand(&body["right"])?;
     let left = operand(&body["left"])?;
+    let right = operand(&body["right"])?;
+    let is_name = ["iifname", "oifname"].contains(&left.as_str()) && !right.starts_with('@');
+    let right = if is_name { format!("\"{right}\"") } else { right };
     match body["op"].as_str()? {
         "==" | "in" => Some(format!("{left} {right}")),
         "!=" => Some(format!("{left} != {right}")),
