@@ -98,7 +98,7 @@ fn bench(names: &[&str]) -> Outcome {
     packages::install(&TESTS)?;
     // Who is not root gets the other benches, and from these a sentence.
     let is_wanted = |bench: &&str| names.is_empty() || names.iter().any(|name| bench.contains(name));
-    if packages::is_root() && ENGINES_BENCHES.iter().any(|bench| is_wanted(&bench)) {
+    if packages::is_root() && ENGINES_BENCHES.iter().any(is_wanted) {
         engines::set_up(false)?;
     }
     let patterns: Vec<String> = if names.is_empty() {

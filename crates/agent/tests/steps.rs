@@ -199,6 +199,20 @@ fn members_come_and_go_without_touching_the_rules() {
 }
 
 #[test]
+fn where_there_are_several_uplinks_bridges_and_subnets_the_rules_ask_sets() {
+    in_a_namespace(|scene| {
+        let names = |names: [&str; 2]| names.map(str::to_owned).into();
+        let several = Members {
+            uplinks: names(["eth0", "eth1"]),
+            inside: names(["bw0", "docker0"]),
+            ..members(&["172.41.0.0/24", "172.41.9.0/24", "fd00:172:41::/64"], &["172.42.0.0/16"])
+        };
+        scene.apply(vec![put_table(&table(&several))]);
+        assert_eq!(scene.look().table, Some(table(&several)));
+    });
+}
+
+#[test]
 fn members_that_the_kernel_refuses_are_an_error_and_change_nothing() {
     in_a_namespace(|scene| {
         scene.apply(vec![put_table(&seed_table())]);

@@ -104,13 +104,14 @@ const CHAINS: [(&str, &str); 4] = [
 /// The chain that is there only where somebody must be kept out.
 const GUARD: &str = "forward";
 
-/// The rules, chain by chain; one with `IP` stands for both families (`ip`, `4` and `ip6`, `6`). `$uplinks` and
-/// `$inside` are a name where there is one, as there mostly is: to compare it costs a fifth of looking it up in a set.
+/// The rules, chain by chain; one with `IP` stands for both families (`ip`, `4` and `ip6`, `6`). `$uplinks`,
+/// `$inside` and `$localN` are the only member of the set of that name where there is only one, as there mostly is: to
+/// compare it costs a fifth of looking it up.
 const RULES: [(&str, &str, &str); 12] = [
-    ("admit", "iifname $inside IP saddr @localN accept", "our containers, mostly"),
+    ("admit", "iifname $inside IP saddr $localN accept", "our containers, mostly"),
     (
         "admit",
-        "iifname $uplinks IP daddr @localN IP saddr @peersN counter meta mark set meta mark | 0x00100000 accept",
+        "iifname $uplinks IP daddr $localN IP saddr @peersN counter meta mark set meta mark | 0x00100000 accept",
         "what Docker may let in",
     ),
     ("admit", "iifname != $uplinks IP saddr @peersN counter drop", "peers come in by an uplink only"),
@@ -175,36 +176,40 @@ pub fn table(members: &Members) -> Table {
     }
     let guarded = members.guard.iter().any(|bridges| !bridges.is_empty());
     let chains = CHAINS.iter().filter(|(name, _)| *name != GUARD || guarded).map(|(name, hook)| {
-        let chain = Chain { hook: (*hook).to_owned(), rules: rules_of(name, members) };
+        let chain = Chain { hook: (*hook).to_owned(), rules: rules_of(name, &sets) };
         ((*name).to_owned(), chain)
     });
-    Table { sets, chains: chains.collect() }
+    let chains = chains.collect();
+    Table { sets, chains }
 }
 
 fn set(of: &str, elements: impl Iterator<Item = Element>) -> Set {
     Set { of: of.to_owned(), elements: elements.collect() }
 }
 
-fn rules_of(chain: &str, members: &Members) -> Vec<Rule> {
-    let (uplinks, inside) = (one_or(&members.uplinks, "@uplinks"), one_or(&members.inside, "@inside"));
+fn rules_of(chain: &str, sets: &BTreeMap<String, Set>) -> Vec<Rule> {
     let of_chain = RULES.iter().filter(|(name, ..)| *name == chain);
     let of_families = of_chain.flat_map(|(_, text, why)| {
         let families = if text.contains("IP") { &FAMILIES[..] } else { &FAMILIES[..1] };
         families.iter().map(|family| rule(text, why, *family))
     });
-    // Names come last: nothing in them is replaced.
-    let named = of_families.map(|rule| Rule {
-        text: rule.text.replace("$inside", &inside).replace("$uplinks", &uplinks),
-        comment: rule.comment,
+    // Names of interfaces come last: nothing in them is replaced.
+    let named = of_families.map(|rule| {
+        let order = ["local4", "local6", "inside", "uplinks"];
+        let put = |text: String, set: &str| text.replace(&format!("${set}"), &only_of(set, sets));
+        Rule { text: order.into_iter().fold(rule.text, put), comment: rule.comment }
     });
     named.collect()
 }
 
-/// The name, if there is only one; else the set.
-fn one_or(names: &BTreeSet<String>, set: &str) -> String {
-    match names.first() {
-        Some(only) if names.len() == 1 => format!("\"{only}\""),
-        _ => set.to_owned(),
+/// The only member of a set as it is compared with, or the set. That a host speaks to itself by `lo` does not count.
+fn only_of(name: &str, sets: &BTreeMap<String, Set>) -> String {
+    let loopback = Element::Text("lo".to_owned());
+    let members = sets.get(name).into_iter().flat_map(|set| &set.elements);
+    let members: Vec<&Element> = members.filter(|member| **member != loopback).collect();
+    match members[..] {
+        [only] => only.to_string(),
+        _ => format!("@{name}"),
     }
 }
 

@@ -26,6 +26,8 @@ const ANSWER_SECONDS_MAX: u64 = 20;
 /// How long we wait before we look for a Docker that was not there: it makes its socket long before it has
 /// started, so this is only about hosts where it is started by hand.
 const LOOK_AGAIN: Duration = Duration::from_secs(2);
+/// So many refusals in a row are no start that takes its time: they are told.
+const REFUSALS_TOLD: u32 = 5;
 /// The most networks that are taken in; a host has some tens.
 const NETWORKS_MAX: usize = 4096;
 /// The most containers that are taken in: a bridge of Linux has 1,024 ports.
@@ -79,11 +81,18 @@ pub enum DockerError {
 
 /// Hears Docker for ever, and tells what it knows: none while there is no Docker.
 pub async fn hear(place: Place, tell: watch::Sender<Option<Engine>>) {
+    let mut refusals = 0_u32;
     loop {
         if place.socket.exists()
             && let Err(error) = converse(&place, &tell).await
         {
-            tracing::debug!(error = crate::error::chain(&error), "Docker is not there");
+            let error = crate::error::chain(&error);
+            refusals = if tell.borrow().is_some() { 0 } else { refusals.saturating_add(1) };
+            if refusals == REFUSALS_TOLD {
+                tracing::warn!(error, "Docker has a socket but cannot be heard; it is tried again");
+            } else {
+                tracing::debug!(error, "Docker is not there");
+            }
         }
         tell.send_if_modified(|known| known.take().is_some());
         if tell.is_closed() {

@@ -133,6 +133,7 @@ fn operand(value: &Value) -> Option<String> {
     }
     let (name, body) = only(value)?;
     match name {
+        "prefix" => prefix(value).map(|prefix| prefix.to_string()),
         "meta" if has(body, 1) => body["key"].as_str().map(str::to_owned),
         "ct" if has(body, 1) => Some(format!("ct {}", body["key"].as_str()?)),
         "payload" if has(body, 2) => {
