@@ -34,7 +34,7 @@ fn main() -> Result<ExitCode> {
         let lab = up(release, Iptables::Nft)?;
         let mut deeds = vec![
             "iptables -F DOCKER-USER",
-            "iptables -I DOCKER-USER -j RETURN",
+            "nft insert rule ip filter DOCKER-USER counter return",
             "nft delete table inet byway",
         ];
         deeds.extend((release == "28.5").then_some("iptables -t raw -F"));
