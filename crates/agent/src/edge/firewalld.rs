@@ -63,7 +63,7 @@ async fn converse(tell: &watch::Sender<Deed>) -> zbus::Result<()> {
     let bus =
         Builder::address(format!("unix:path={BUS}").as_str()).method_timeout(ANSWER_MAX).build().await?;
     let mut signals = select(reloads(&bus).await?, owners(&bus).await?);
-    tracing::debug!("hearing firewalld");
+    tracing::info!("hearing from the system bus what firewalld does");
     while let Some(signal) = signals.next().await {
         tell.send_replace(deed(&signal?)?);
     }
