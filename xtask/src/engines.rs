@@ -50,13 +50,13 @@ const ENGINES: [Recipe; 2] = [
     Recipe {
         name: "20.10",
         suite: "bookworm",
-        packages: "docker.io,iptables,nftables,conntrack,iproute2,busybox-static",
+        packages: "docker.io,iptables,nftables,conntrack,iproute2,busybox-static,firewalld,dbus,libpam-systemd",
         says: ("dockerd", "Docker version 20.10."),
     },
     Recipe {
         name: "28.5",
         suite: "forky",
-        packages: "docker.io,docker-cli,docker-compose,iptables,nftables,conntrack,iproute2",
+        packages: "docker.io,docker-cli,docker-compose,iptables,nftables,conntrack,iproute2,firewalld,dbus,libpam-systemd",
         says: ("dockerd", "Docker version 28.5."),
     },
 ];

@@ -4,6 +4,7 @@ pub mod chains;
 pub mod conntrack;
 pub mod daemon_options;
 pub mod docker;
+pub mod firewalld;
 pub mod inventory_file;
 pub mod iptables;
 pub mod look;

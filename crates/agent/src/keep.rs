@@ -5,7 +5,7 @@
 //! nftables  ─┤
 //! inventory ─┼─> wake ─> look whole ─> plan ─> do the steps ─> look again, until there is nothing to do
 //! commands  ─┤             ^                                         │
-//! timer     ─┘             └─────────────────────────────────────────┘
+//! timer …   ─┘             └─────────────────────────────────────────┘
 //! ```
 //!
 //! A wake never says what is true, only that it is time to look. The timer is a safety net.
@@ -27,6 +27,7 @@ use jiff::Timestamp;
 use tokio::sync::mpsc;
 
 use crate::edge::docker::Place;
+use crate::edge::firewalld::Deed;
 use crate::edge::notices::{Notice, Touch};
 use crate::edge::only_one::OnlyOne;
 use crate::edge::{privileges, protocol_name};
@@ -90,6 +91,7 @@ pub async fn run(settings: Settings) -> Result<(), AgentError> {
                 keeper.world.hear_docker(engine);
                 keeper.converge(None).await;
             }
+            Wake::Firewalld(deed) => keeper.hear_firewalld(deed).await,
             Wake::Inventory => keeper.reread_inventory().await,
             Wake::Timer => {
                 keeper.world.doubt_table();
@@ -206,6 +208,15 @@ impl Keeper {
             }
         }
         look
+    }
+
+    /// firewalld may have taken what others wrote, and Docker writes it again, a moment after.
+    async fn hear_firewalld(&mut self, deed: Deed) {
+        tracing::info!("firewalld {deed}; looking at everything");
+        self.world.doubt_table();
+        self.world.doubt_chains();
+        self.damper.others_write(Instant::now());
+        self.converge(None).await;
     }
 
     /// Somebody's rules changed; that matters where Docker is, as ours stand among them.

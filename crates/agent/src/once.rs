@@ -56,7 +56,7 @@ pub async fn plan_report(settings: &Settings) -> Result<PlanReport, AgentError> 
 /// The Docker engine of this host, as it says of itself and as its rules show; none if there is none.
 pub async fn engine_here(settings: &Settings) -> Option<Engine> {
     let asked = docker::ask_once(&settings.docker).await?;
-    match chains::look(&mut Runs::default(), &asked).await {
+    match chains::look(&mut Runs::default(), &asked, None).await {
         Ok(seen) => Some(seen.engine),
         Err(error) => {
             tracing::warn!(error = crate::error::chain(&error), "Docker's rules cannot be read");

@@ -33,6 +33,8 @@ pub struct World {
     engine: Option<Engine>,
     /// Docker and its chains, as they were last read; none after somebody's ruleset changed.
     docker: Option<Seen>,
+    /// The iptables that Docker was last seen to write with.
+    flavour: Option<Flavour>,
 }
 
 impl World {
@@ -43,7 +45,14 @@ impl World {
     pub fn open() -> Result<Self, AgentError> {
         let netlink =
             Netlink::open().map_err(|cause| AgentError::Netlink { doing: "talk to the kernel", cause })?;
-        Ok(Self { netlink, runs: Runs::default(), table: KnownTable::Unknown, engine: None, docker: None })
+        Ok(Self {
+            netlink,
+            runs: Runs::default(),
+            table: KnownTable::Unknown,
+            engine: None,
+            docker: None,
+            flavour: None,
+        })
     }
 
     /// Forgets what is known of the table: somebody touched it, or it may have been.
@@ -107,7 +116,11 @@ impl World {
         if self.docker.is_none()
             && let Some(engine) = &self.engine
         {
-            let mut docker = chains::look(&mut self.runs, engine).await.map_err(AgentError::Chains)?;
+            let mut docker =
+                chains::look(&mut self.runs, engine, self.flavour).await.map_err(AgentError::Chains)?;
+            if let Backend::Iptables(flavour) = docker.engine.backend {
+                self.flavour = Some(flavour);
+            }
             self.find_veths(&mut docker);
             self.docker = Some(docker);
         }

@@ -15,11 +15,11 @@ use super::program::{ProgramError, Runs};
 /// Lists the tables of iptables-legacy that were ever used; asking the program itself would make them.
 const LEGACY_TABLES: &str = "/proc/net/ip_tables_names";
 
-/// Docker's engine, networks, shared chains and own rules.
+/// Docker's engine, networks, shared chains and own rules. `known` is the iptables that it was last seen to write with.
 ///
 /// # Errors
 /// When iptables or nft cannot be run.
-pub async fn look(runs: &mut Runs, engine: &Engine) -> Result<Seen, NftError> {
+pub async fn look(runs: &mut Runs, engine: &Engine, known: Option<Flavour>) -> Result<Seen, NftError> {
     let mut rules = Rules::default();
     let backend = if engine.nftables {
         for ipv6 in [false, true] {
@@ -27,7 +27,7 @@ pub async fn look(runs: &mut Runs, engine: &Engine) -> Result<Seen, NftError> {
         }
         Backend::Nftables
     } else {
-        let (flavour, v4) = flavour(runs).await?;
+        let (flavour, v4) = flavour(runs, known).await?;
         if !v4.has_docker_user() && engine.options.iptables == Some(false) {
             Backend::Off
         } else {
@@ -60,14 +60,16 @@ impl Rules {
     }
 }
 
-async fn flavour(runs: &mut Runs) -> Result<(Flavour, Saved), ProgramError> {
+/// Where neither has `DOCKER-USER`, somebody has just taken all rules; Docker goes on with the iptables that it knows.
+async fn flavour(runs: &mut Runs, known: Option<Flavour>) -> Result<(Flavour, Saved), ProgramError> {
     let nft = iptables::read(runs, Flavour::Nft, false).await?;
     let legacy_in_use = std::fs::read_to_string(LEGACY_TABLES).is_ok_and(|tables| tables.contains("filter"));
     if nft.has_docker_user() || !legacy_in_use {
         return Ok((Flavour::Nft, nft));
     }
     let legacy = iptables::read(runs, Flavour::Legacy, false).await?;
-    Ok(if legacy.has_docker_user() { (Flavour::Legacy, legacy) } else { (Flavour::Nft, nft) })
+    let is_legacy = legacy.has_docker_user() || known == Some(Flavour::Legacy);
+    Ok(if is_legacy { (Flavour::Legacy, legacy) } else { (Flavour::Nft, nft) })
 }
 
 /// Docker's own nftables table of one family; none if it is not there.

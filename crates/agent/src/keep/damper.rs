@@ -13,6 +13,10 @@ const WINDOW: Duration = Duration::from_secs(10);
 const TRUCE: Duration = Duration::from_secs(1);
 /// How often rules are looked at whose changes are told in no notice (iptables-legacy).
 const POLL: Duration = Duration::from_secs(5);
+/// And how often, and for how long, when it is known that somebody writes them now: Docker does after a reload of
+/// firewalld, in less than a second if it has few containers. A look costs some hundredths of a second.
+const POLL_WHILE_WRITTEN: Duration = Duration::from_millis(250);
+const WRITTEN_FOR: Duration = Duration::from_secs(10);
 
 /// The agent's sense of pace.
 #[derive(Debug)]
@@ -20,6 +24,8 @@ pub(super) struct Damper {
     look_every: Duration,
     /// When everything was last looked at without being told to.
     last_whole_look: Instant,
+    /// When somebody was last heard to begin to write rules.
+    writing_since: Option<Instant>,
     failures: u32,
     last_failure: Option<Instant>,
     repairs: VecDeque<Instant>,
@@ -36,11 +42,23 @@ pub(super) struct Wait {
 
 impl Damper {
     pub(super) fn new(look_every: Duration, now: Instant) -> Self {
-        Self { look_every, last_whole_look: now, failures: 0, last_failure: None, repairs: VecDeque::new() }
+        Self {
+            look_every,
+            last_whole_look: now,
+            writing_since: None,
+            failures: 0,
+            last_failure: None,
+            repairs: VecDeque::new(),
+        }
     }
 
     pub(super) fn looked_at_everything(&mut self, now: Instant) {
         self.last_whole_look = now;
+    }
+
+    /// Somebody is about to write rules, and whoever is told in no notice must look.
+    pub(super) fn others_write(&mut self, now: Instant) {
+        self.writing_since = Some(now);
     }
 
     pub(super) fn repaired(&mut self, now: Instant) {
@@ -66,7 +84,9 @@ impl Damper {
             FIRST_RETRY.saturating_mul(1 << self.failures.saturating_sub(1).min(10)).min(self.look_every);
         let fight = self.repairs.len() == REPAIRS_MAX
             && self.repairs.front().is_some_and(|first| now.duration_since(*first) < WINDOW);
-        let pace = if poll { self.look_every.min(POLL) } else { self.look_every };
+        let are_written = self.writing_since.is_some_and(|since| now.duration_since(since) < WRITTEN_FOR);
+        let poll = poll.then_some(if are_written { POLL_WHILE_WRITTEN } else { POLL });
+        let pace = poll.unwrap_or(self.look_every).min(self.look_every);
         let safety_net = self.last_whole_look + pace;
         let deaf_until = self.repairs.back().filter(|_| fight).map_or(now, |last| *last + TRUCE);
         let look_at = self.last_failure.map_or(safety_net, |failure| safety_net.min(failure + retry));
@@ -93,6 +113,19 @@ mod tests {
         let damper = Damper::new(MINUTE, now);
         let later = now + Duration::from_secs(50);
         assert_eq!(damper.wait(later, false).look_at, now + MINUTE);
+    }
+
+    #[test]
+    fn what_no_notice_tells_is_looked_for_and_more_often_while_it_is_written() {
+        let now = Instant::now();
+        let mut damper = Damper::new(MINUTE, now);
+        assert_eq!(damper.wait(now, true).look_at, now + POLL);
+        damper.others_write(now);
+        assert_eq!(damper.wait(now, true).look_at, now + POLL_WHILE_WRITTEN);
+        assert_eq!(damper.wait(now, false).look_at, now + MINUTE, "notices tell the others");
+        let later = now + WRITTEN_FOR;
+        damper.looked_at_everything(later);
+        assert_eq!(damper.wait(later, true).look_at, later + POLL);
     }
 
     #[test]

@@ -10,6 +10,7 @@ use tokio::time::{Interval, sleep_until};
 use super::Settings;
 use super::damper::Wait;
 use crate::edge::docker::{self, Engine};
+use crate::edge::firewalld::{self, Deed};
 use crate::edge::inventory_file::InventoryFile;
 use crate::edge::notices::{Listener, Notice};
 use crate::error::AgentError;
@@ -24,6 +25,8 @@ pub(super) enum Wake {
     Changed(Vec<Notice>),
     /// Docker came, changed its networks or containers, or went.
     Docker(Option<Engine>),
+    /// firewalld has put its rules in the place of others, or taken them out.
+    Firewalld(Deed),
     /// The inventory may have been written, or somebody asks to read it again (`SIGHUP`).
     Inventory,
     /// Nothing happened for long enough, or something failed.
@@ -44,6 +47,7 @@ pub(super) struct Ears {
     inventory: Option<InventoryFile>,
     asked: mpsc::Receiver<Ask>,
     docker: watch::Receiver<Option<Engine>>,
+    firewalld: watch::Receiver<Deed>,
     watchdog: Option<Interval>,
     hangup: Signal,
     terminate: Signal,
@@ -58,6 +62,8 @@ impl Ears {
         };
         let (tell, docker) = watch::channel(None);
         tokio::spawn(docker::hear(settings.docker.clone(), tell));
+        let (tell, firewalld) = watch::channel(Deed::default());
+        tokio::spawn(firewalld::hear(tell));
         Ok(Self {
             rtnetlink: Listener::rtnetlink().map_err(listen("rtnetlink"))?,
             nftables: Listener::nftables().map_err(listen("nftables"))?,
@@ -65,6 +71,7 @@ impl Ears {
             inventory: watch_file(&settings.inventory),
             asked,
             docker,
+            firewalld,
             // Twice as often as it must be, so that one late wake is no death.
             watchdog: sd_notify::watchdog_enabled().map(|every| tokio::time::interval(every / 2)),
             hangup: signal(SignalKind::hangup()).map_err(listen("SIGHUP"))?,
@@ -82,6 +89,7 @@ impl Ears {
             inventory,
             asked,
             docker,
+            firewalld,
             watchdog,
             hangup,
             terminate,
@@ -99,6 +107,7 @@ impl Ears {
             notices = kernel => Wake::Changed(notices.map_err(|cause| broken("the kernel's notices", cause))?),
             () = written(inventory) => Wake::Inventory,
             Ok(()) = docker.changed() => Wake::Docker(docker.borrow_and_update().clone()),
+            Ok(()) = firewalld.changed() => Wake::Firewalld(*firewalld.borrow_and_update()),
             Some(ask) = asked.recv() => Wake::Ask(ask),
             () = tick(watchdog) => Wake::Alive,
             _ = hangup.recv() => Wake::Inventory,
