@@ -21,13 +21,13 @@ use std::time::{Duration, Instant};
 use byway_api::{AgentStatus, Change, DownReport, PlanReport, Repair, SENTENCES_MAX, Status};
 use byway_fabric::cluster::HostName;
 use byway_fabric::desired::{Choices, desired};
+use byway_fabric::firewalld::Firewalld;
 use byway_fabric::plan::{Step, plan, take_down};
 use byway_fabric::table::Table;
 use jiff::Timestamp;
 use tokio::sync::mpsc;
 
 use crate::edge::docker::Place;
-use crate::edge::firewalld::Deed;
 use crate::edge::notices::{Notice, Touch};
 use crate::edge::only_one::OnlyOne;
 use crate::edge::{privileges, protocol_name};
@@ -91,7 +91,7 @@ pub async fn run(settings: Settings) -> Result<(), AgentError> {
                 keeper.world.hear_docker(engine);
                 keeper.converge(None).await;
             }
-            Wake::Firewalld(deed) => keeper.hear_firewalld(deed).await,
+            Wake::Firewalld(firewalld) => keeper.hear_firewalld(firewalld).await,
             Wake::Inventory => keeper.reread_inventory().await,
             Wake::Timer => {
                 keeper.world.doubt_table();
@@ -211,8 +211,8 @@ impl Keeper {
     }
 
     /// firewalld may have taken what others wrote, and Docker writes it again, a moment after.
-    async fn hear_firewalld(&mut self, deed: Deed) {
-        tracing::info!("firewalld {deed}; looking at everything");
+    async fn hear_firewalld(&mut self, firewalld: Option<Firewalld>) {
+        self.world.hear_firewalld(firewalld);
         self.world.doubt_table();
         self.world.doubt_chains();
         self.damper.others_write(Instant::now());

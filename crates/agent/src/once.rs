@@ -12,6 +12,7 @@ use jiff::Timestamp;
 
 use crate::edge::chains;
 use crate::edge::docker;
+use crate::edge::firewalld;
 use crate::edge::look;
 use crate::edge::netlink::Netlink;
 use crate::edge::only_one::OnlyOne;
@@ -29,6 +30,7 @@ async fn look(settings: &Settings) -> Result<(Store, Findings), AgentError> {
     let store = Store::open(&settings.inventory, &settings.host, None, Timestamp::now())?;
     let mut world = World::open()?;
     world.hear_docker(docker::ask_once(&settings.docker).await);
+    world.hear_firewalld(firewalld::ask_once().await);
     let observed = world.look().await?;
     let desired = desired(store.cluster(), store.me(), &settings.choices, &observed);
     let plan = plan(&desired, &observed);

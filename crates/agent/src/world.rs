@@ -1,6 +1,7 @@
 //! Everything that the agent looks at and changes, gathered: look whole, then do a plan's steps in order.
 
 use byway_fabric::docker::{Backend, Flavour, Seen};
+use byway_fabric::firewalld::Firewalld;
 use byway_fabric::observed::Observed;
 use byway_fabric::plan::{Plan, Step};
 use byway_fabric::table::{Element, Table};
@@ -35,6 +36,8 @@ pub struct World {
     docker: Option<Seen>,
     /// The iptables that Docker was last seen to write with.
     flavour: Option<Flavour>,
+    /// firewalld, as it last said of itself.
+    firewalld: Option<Firewalld>,
 }
 
 impl World {
@@ -52,6 +55,7 @@ impl World {
             engine: None,
             docker: None,
             flavour: None,
+            firewalld: None,
         })
     }
 
@@ -70,6 +74,11 @@ impl World {
     pub fn hear_docker(&mut self, engine: Option<Engine>) {
         self.engine = engine.or(self.engine.take());
         self.docker = None;
+    }
+
+    /// Takes in what firewalld says of itself.
+    pub fn hear_firewalld(&mut self, firewalld: Option<Firewalld>) {
+        self.firewalld = firewalld;
     }
 
     /// Whether Docker runs here.
@@ -109,7 +118,7 @@ impl World {
             }
         };
         let docker = self.look_at_docker().await?;
-        Ok(Observed { links, routes, sysctls, table, docker })
+        Ok(Observed { links, routes, sysctls, table, docker, firewalld: self.firewalld.clone() })
     }
 
     async fn look_at_docker(&mut self) -> Result<Option<Seen>, AgentError> {

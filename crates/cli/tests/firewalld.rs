@@ -5,7 +5,7 @@
 mod common;
 
 use byway_lab::{Iptables, Lab};
-use common::engines::{accepts, raise, topology, until_reaching, until_well};
+use common::engines::{accepts, addresses, answers, raise, topology, until_reaching, until_told, until_well};
 use common::{Ear, log, run};
 
 /// What the agent says when it has found the bus.
@@ -63,4 +63,33 @@ fn a_reload_of_firewalld_is_heard_and_what_it_took_is_put_back() {
     });
     until_reaching(&lab);
     until_well(&lab, "docker41");
+}
+
+#[test]
+fn what_firewalld_itself_rejects_is_told_with_the_commands_that_end_it() {
+    let lab = raise(&topology(["20.10", "28.5"]));
+    for host in ["docker41", "docker42"] {
+        start_firewalld(&lab, host, "nftables");
+    }
+    let told = until_told(&lab, "docker41", "firewalld rejects what peers send to containers by docker0");
+    let c41 = addresses(&lab, "c41")[0].to_string();
+    Ear::open(&lab, "docker41").until("Docker's own rules are back", || match accepts(&lab, "docker41") {
+        now if now.len() == 1 => Ok(()),
+        now => Err(format!("{now:?}")),
+    });
+    assert!(!answers(&lab, "c42", &c41), "it is as it was told");
+    let commands = told.split('`').nth(1).unwrap();
+    beside_engine(&lab, "docker41", commands);
+    until_well(&lab, "docker41");
+    until_reaching(&lab);
+    // Docker 28.5 has made a policy itself; without it the same is told.
+    let policy = "docker-forwarding";
+    until_said(&lab, "docker42", "", HEARS);
+    until_well(&lab, "docker42");
+    beside_engine(
+        &lab,
+        "docker42",
+        &format!("firewall-cmd --permanent --delete-policy {policy}; firewall-cmd --reload"),
+    );
+    until_told(&lab, "docker42", "firewalld rejects what peers send to containers by docker0");
 }

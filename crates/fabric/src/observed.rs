@@ -9,6 +9,7 @@ use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 use crate::docker::Seen;
+use crate::firewalld::Firewalld;
 use crate::sysctl::Sysctl;
 use crate::table::Table;
 
@@ -36,6 +37,9 @@ pub struct Observed {
     /// Docker, if it runs here.
     #[serde(default)]
     pub docker: Option<Seen>,
+    /// firewalld, if it runs here.
+    #[serde(default)]
+    pub firewalld: Option<Firewalld>,
 }
 
 /// A network interface.

@@ -8,6 +8,7 @@ mod chain;
 mod check;
 mod conflict;
 mod docker;
+mod firewalld;
 mod overlap;
 mod reserve;
 mod step;
@@ -103,7 +104,9 @@ pub fn plan(desired: &Desired, observed: &Observed) -> Plan {
     steps.extend(reservations.dels);
     steps.extend(table_dels);
     let of_docker = docker::problems(desired, observed);
-    let problems = desired.problems.iter().cloned().chain(of_docker).chain(conflicts.problems).collect();
+    let of_firewalld = firewalld::problems(desired, observed);
+    let own = desired.problems.iter().cloned();
+    let problems = own.chain(of_docker).chain(of_firewalld).chain(conflicts.problems).collect();
     Plan { path: path(observed), steps, problems }
 }
 

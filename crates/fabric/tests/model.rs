@@ -183,7 +183,7 @@ prop_compose! {
         let sysctls = names.iter().flat_map(|name| Sysctl::of_link(name)).chain(Sysctl::of_host());
         let sysctls = sysctls.filter(|sysctl| forced || sysctl.name != Setting::ForceForwarding);
         let sysctls = sysctls.zip(values).map(|(sysctl, value)| (sysctl, value.to_owned())).collect();
-        Observed { links, routes, sysctls, table: None, docker: Some(docker) }
+        Observed { links, routes, sysctls, table: None, docker: Some(docker), firewalld: None }
     }
 }
 

@@ -3,6 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use byway_fabric::firewalld::Firewalld;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Interval, sleep_until};
@@ -10,7 +11,7 @@ use tokio::time::{Interval, sleep_until};
 use super::Settings;
 use super::damper::Wait;
 use crate::edge::docker::{self, Engine};
-use crate::edge::firewalld::{self, Deed};
+use crate::edge::firewalld;
 use crate::edge::inventory_file::InventoryFile;
 use crate::edge::notices::{Listener, Notice};
 use crate::error::AgentError;
@@ -25,8 +26,8 @@ pub(super) enum Wake {
     Changed(Vec<Notice>),
     /// Docker came, changed its networks or containers, or went.
     Docker(Option<Engine>),
-    /// firewalld has put its rules in the place of others, or taken them out.
-    Firewalld(Deed),
+    /// firewalld came, did anything, or went.
+    Firewalld(Option<Firewalld>),
     /// The inventory may have been written, or somebody asks to read it again (`SIGHUP`).
     Inventory,
     /// Nothing happened for long enough, or something failed.
@@ -47,7 +48,7 @@ pub(super) struct Ears {
     inventory: Option<InventoryFile>,
     asked: mpsc::Receiver<Ask>,
     docker: watch::Receiver<Option<Engine>>,
-    firewalld: watch::Receiver<Deed>,
+    firewalld: watch::Receiver<Option<Firewalld>>,
     watchdog: Option<Interval>,
     hangup: Signal,
     terminate: Signal,
@@ -62,7 +63,7 @@ impl Ears {
         };
         let (tell, docker) = watch::channel(None);
         tokio::spawn(docker::hear(settings.docker.clone(), tell));
-        let (tell, firewalld) = watch::channel(Deed::default());
+        let (tell, firewalld) = watch::channel(None);
         tokio::spawn(firewalld::hear(tell));
         Ok(Self {
             rtnetlink: Listener::rtnetlink().map_err(listen("rtnetlink"))?,
@@ -107,7 +108,7 @@ impl Ears {
             notices = kernel => Wake::Changed(notices.map_err(|cause| broken("the kernel's notices", cause))?),
             () = written(inventory) => Wake::Inventory,
             Ok(()) = docker.changed() => Wake::Docker(docker.borrow_and_update().clone()),
-            Ok(()) = firewalld.changed() => Wake::Firewalld(*firewalld.borrow_and_update()),
+            Ok(()) = firewalld.changed() => Wake::Firewalld(firewalld.borrow_and_update().clone()),
             Some(ask) = asked.recv() => Wake::Ask(ask),
             () = tick(watchdog) => Wake::Alive,
             _ = hangup.recv() => Wake::Inventory,

@@ -12,6 +12,9 @@
 //! network bridge docker0 172.41.0.0/16 in         (`in` = opted in; `internal`)
 //! chain 4 docker-user: -j RETURN
 //! endpoint c41 bridge 172.41.0.2
+//! firewalld nftables | iptables                   (its default zone is `public`)
+//! zone docker docker0 accept                      (what is in it; `accept` is its target, `apart` without forwarding)
+//! policy docker-forwarding ANY docker accept      (in force: from, to)
 //! walls 4: no-forward no-nat no-raw open unmarked (what is missing of Docker's own rules; else they are whole)
 //! ```
 //!
@@ -28,6 +31,7 @@ use byway_fabric::docker::rules::{Place, accept};
 use byway_fabric::docker::{
     Backend, Endpoint, Engine, Flavour, Network, RawDrop, Seen, SeenChain, Version, Walls,
 };
+use byway_fabric::firewalld::{Firewalld, Policy, Zone};
 use byway_fabric::observed::{Link, METRIC, Observed, PROTOCOL, Route, RouteKind};
 use byway_fabric::sysctl::{Setting, Sysctl};
 use ipnet::IpNet;
@@ -66,6 +70,9 @@ impl Scene {
                 "network" => scene.network(&words[1..]),
                 "chain" => scene.chain(&words[1..]),
                 "endpoint" => scene.endpoint(&words[1..]),
+                "firewalld" => scene.firewalld(words[1]),
+                "zone" => scene.zone(&words[1..]),
+                "policy" => scene.policy(&words[1..]),
                 "walls" => scene.gap(&words[1..]),
                 "old-kernel" => scene.old_kernel = true,
                 other => panic!("a scene has no `{other}`"),
@@ -112,6 +119,34 @@ impl Scene {
             chains: Vec::new(),
             walls: Vec::new(),
         });
+    }
+
+    fn firewalld(&mut self, backend: &str) {
+        let default_zone = "public".to_owned();
+        let zones = [(default_zone.clone(), Zone { forward: true, ..Zone::default() })].into();
+        let rejects = backend == "nftables";
+        self.observed.firewalld = Some(Firewalld { rejects, default_zone, zones, policies: Vec::new() });
+    }
+
+    fn zone(&mut self, words: &[&str]) {
+        let mut zone = Zone { forward: true, ..Zone::default() };
+        for word in &words[1..] {
+            match (*word, word.parse()) {
+                (_, Ok(source)) => zone.sources.push(source),
+                ("accept", _) => zone.accepts = true,
+                ("apart", _) => zone.forward = false,
+                (interface, _) => drop(zone.interfaces.insert(interface.to_owned())),
+            }
+        }
+        let zones = &mut self.observed.firewalld.as_mut().expect("`firewalld` first").zones;
+        zones.insert(words[0].to_owned(), zone);
+    }
+
+    fn policy(&mut self, words: &[&str]) {
+        let [name, ingress, egress] = [words[0], words[1], words[2]].map(str::to_owned);
+        let (ingress, egress) = ([ingress].into(), [egress].into());
+        let policies = &mut self.observed.firewalld.as_mut().expect("`firewalld` first").policies;
+        policies.push(Policy { name, ingress, egress, accepts: words.contains(&"accept") });
     }
 
     fn gap(&mut self, words: &[&str]) {
