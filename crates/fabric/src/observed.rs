@@ -99,6 +99,20 @@ impl Route {
         self.protocol == PROTOCOL
     }
 
+    /// A route of ours that only says whose a subnet is, and ends packets that no other route takes.
+    #[must_use]
+    pub fn reservation(to: IpNet) -> Self {
+        Self {
+            to,
+            kind: RouteKind::Unreachable,
+            via: None,
+            dev: None,
+            src: None,
+            metric: RESERVED_METRIC,
+            protocol: PROTOCOL,
+        }
+    }
+
     /// Whether it is one of ours that only says whose a subnet is.
     #[must_use]
     pub fn is_reservation(&self) -> bool {

@@ -119,7 +119,7 @@ mod tests {
 
     use super::*;
     use crate::edge::look::from_message;
-    use byway_fabric::observed::{METRIC, RESERVED_METRIC};
+    use byway_fabric::observed::METRIC;
 
     /// What we write is read by others as what was meant.
     fn check(deed: Deed, to: &str, via: Option<&str>, dev: Option<u32>, src: Option<&str>) -> RouteMessage {
@@ -152,15 +152,7 @@ mod tests {
 
     #[test]
     fn a_reservation_is_unreachable_with_the_scope_of_a_link() {
-        let route = Route {
-            to: "172.42.0.0/16".parse().unwrap(),
-            kind: RouteKind::Unreachable,
-            via: None,
-            dev: None,
-            src: None,
-            metric: RESERVED_METRIC,
-            protocol: PROTOCOL,
-        };
+        let route = Route::reservation("172.42.0.0/16".parse().unwrap());
         let mut body = Vec::new();
         write(Deed::Put, &route, &mut body);
         let message = RouteMessage::parse(&body).unwrap();

@@ -11,7 +11,7 @@ use ipnet::IpNet;
 
 use super::Step;
 use crate::desired::Desired;
-use crate::observed::{Observed, PROTOCOL, RESERVED_METRIC, Route, RouteKind};
+use crate::observed::{Observed, RESERVED_METRIC, Route, RouteKind};
 
 /// What to put and what to take out.
 pub(super) struct Reservations {
@@ -33,17 +33,8 @@ pub(super) fn steps(desired: &Desired, observed: &Observed) -> Reservations {
 }
 
 fn put(to: &IpNet) -> Step {
-    let route = Route {
-        to: *to,
-        kind: RouteKind::Unreachable,
-        via: None,
-        dev: None,
-        src: None,
-        metric: RESERVED_METRIC,
-        protocol: PROTOCOL,
-    };
     Step::PutRoute {
-        route,
+        route: Route::reservation(*to),
         text: format!("unreachable {to} scope link metric {RESERVED_METRIC}"),
         because: "Docker must give it to no network by itself".to_owned(),
     }
