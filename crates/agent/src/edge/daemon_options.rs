@@ -21,7 +21,8 @@ const NO_RAW: &str = "DOCKER_INSECURE_NO_IPTABLES_RAW";
 pub struct DaemonOptions {
     /// `iptables`, if it was said.
     pub iptables: Option<bool>,
-    /// Whether no drops are put in raw: `allow-direct-routing`, or the environment.
+    /// Whether no drops are put in raw, or may not be: `allow-direct-routing`, or the environment, which only those may
+    /// read who may do all that dockerd may.
     pub no_raw_drops: bool,
 }
 
@@ -39,11 +40,13 @@ pub fn read() -> DaemonOptions {
         let said = flags.get(name).map(|value| value != "false");
         said.or_else(|| file.as_ref()?.get(name)?.as_bool())
     };
-    let environment = self::words(&process.join("environ"));
+    let environment = bounded(&process.join("environ"));
+    let says_no_raw =
+        |text: Vec<u8>| text.split(|byte| *byte == 0).any(|word| word == format!("{NO_RAW}=1").as_bytes());
     DaemonOptions {
         iptables: option("iptables"),
         no_raw_drops: option("allow-direct-routing").unwrap_or_default()
-            || environment.iter().any(|word| *word == format!("{NO_RAW}=1")),
+            || environment.is_none_or(says_no_raw),
     }
 }
 

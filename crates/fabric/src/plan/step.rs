@@ -106,7 +106,11 @@ impl Step {
     /// Whether it keeps source addresses from being rewritten that were rewritten until then.
     #[must_use]
     pub fn keeps_sources(&self) -> bool {
-        matches!(self, Self::PutTable { .. } | Self::PutElements { .. })
+        match self {
+            Self::PutTable { .. } => true,
+            Self::PutElements { set, .. } => ["local4", "local6", "peers4", "peers6"].contains(&set.as_str()),
+            _ => false,
+        }
     }
 
     /// What is done, without the reason.
