@@ -29,7 +29,7 @@ use crate::docker::Engine;
 use crate::docker::contract::contract;
 use crate::observed::{METRIC, Observed, PROTOCOL, Route, RouteKind};
 use crate::problem::Problem;
-use crate::table::{Element, FOREIGN, Table};
+use crate::table::{Element, FOREIGN, GUARD, Table};
 
 /// The ordered changes from what is to what should be, and what stands in the way.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -251,6 +251,15 @@ fn overlap(one: &Element, other: &Element) -> bool {
 
 /// How the chains and sets of a table differ from those that should be there, members apart.
 fn structure_differs(wanted: &Table, present: &Table) -> Option<String> {
+    match (wanted.guards(), present.guards()) {
+        (true, false) if !present.chains.contains_key(GUARD) => {
+            return Some("nobody else keeps outsiders out of the containers".to_owned());
+        }
+        (false, true) if present.chains.contains_key(GUARD) => {
+            return Some("somebody else keeps outsiders out of the containers".to_owned());
+        }
+        _ => {}
+    }
     let spare_chain = present.chains.keys().find(|name| !wanted.chains.contains_key(*name));
     if let Some(name) = spare_chain {
         return Some(format!("somebody added the chain {name}"));

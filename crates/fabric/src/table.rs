@@ -102,7 +102,7 @@ const CHAINS: [(&str, &str); 4] = [
 ];
 
 /// The chain that is there only where somebody must be kept out.
-const GUARD: &str = "forward";
+pub(crate) const GUARD: &str = "forward";
 
 /// The rules, chain by chain; one with `IP` stands for both families (`ip`, `4` and `ip6`, `6`). `$uplinks`,
 /// `$inside` and `$localN` are the only member of the set of that name where there is only one, as there mostly is: to
@@ -226,6 +226,14 @@ fn rule(text: &str, why: &str, (ip, n): (&str, &str)) -> Rule {
 }
 
 impl Table {
+    /// Whether there is somebody whom only we keep out.
+    #[must_use]
+    pub fn guards(&self) -> bool {
+        ["guard4", "guard6"]
+            .iter()
+            .any(|name| self.sets.get(*name).is_some_and(|set| !set.elements.is_empty()))
+    }
+
     /// One transaction for `nft -f -` that puts this table in the place of whatever is there.
     #[must_use]
     pub fn replace_script(&self) -> String {
