@@ -207,8 +207,11 @@ fn only_of(name: &str, sets: &BTreeMap<String, Set>) -> String {
     let loopback = Element::Text("lo".to_owned());
     let members = sets.get(name).into_iter().flat_map(|set| &set.elements);
     let members: Vec<&Element> = members.filter(|member| **member != loopback).collect();
+    let is_one_address =
+        |member: &Element| member.prefix().is_some_and(|net| net.prefix_len() == net.max_prefix_len());
     match members[..] {
-        [only] => only.to_string(),
+        // nft lists a single address without its length, and so the rule would never be as it was written.
+        [only] if !is_one_address(only) => only.to_string(),
         _ => format!("@{name}"),
     }
 }

@@ -28,6 +28,8 @@ pub struct Contract {
     pub daemon_options: &'static [&'static str],
     /// Whether our own table must set the mark that the engine accepts.
     pub mark: bool,
+    /// Whether it has a drop of its own in raw for each container, which a flush takes.
+    pub container_drops: bool,
     /// What brings Docker's own rules back after somebody flushed them.
     pub way_back: &'static str,
     /// One sentence on why.
@@ -50,23 +52,49 @@ pub const MARK: u32 = 0x0010_0000;
 /// in raw, the second accepts the mark where packets are forwarded.
 pub const OPTIONS: [&str; 2] = ["allow-direct-routing", "bridge-accept-fwmark"];
 
-/// From where a row of the table holds, whether raw accepts are needed, what brings Docker's own rules back, and why.
-const IPTABLES: [(Version, bool, &str, &str); 4] = [
-    (
-        Version(28, 2, 0),
-        true,
-        RESTART,
-        "since 28.2 Docker drops packets to every container that come in from outside",
-    ),
-    (
-        Version(28, 0, 0),
-        true,
-        RESTART,
-        "since 28.0 Docker drops packets to published ports that come in from outside",
-    ),
-    (Version(27, 0, 0), false, RESTART, "Docker lets nothing in but published ports"),
-    (Version(0, 0, 0), false, RESTART_AND_NETWORK, "Docker lets nothing in but published ports"),
+/// What holds for engines that write with iptables, from a version on.
+#[derive(Debug, Clone, Copy)]
+struct Row {
+    from: Version,
+    /// Accepts are needed in raw.
+    raw: bool,
+    container_drops: bool,
+    way_back: &'static str,
+    because: &'static str,
+}
+
+const IPTABLES: [Row; 4] = [
+    Row {
+        from: Version(28, 2, 0),
+        raw: true,
+        container_drops: true,
+        way_back: RESTART,
+        because: "since 28.2 Docker drops packets to every container that come in from outside",
+    },
+    Row {
+        from: Version(28, 0, 0),
+        raw: true,
+        container_drops: false,
+        way_back: RESTART,
+        because: "since 28.0 Docker drops packets to published ports that come in from outside",
+    },
+    Row {
+        from: Version(27, 0, 0),
+        raw: false,
+        container_drops: false,
+        way_back: RESTART,
+        because: "Docker lets nothing in but published ports",
+    },
+    OLDEST,
 ];
+
+const OLDEST: Row = Row {
+    from: Version(0, 0, 0),
+    raw: false,
+    container_drops: false,
+    way_back: RESTART_AND_NETWORK,
+    because: "Docker lets nothing in but published ports",
+};
 
 /// Docker writes its rules only when it starts. With live-restore, which a reload switches on, containers live on.
 const RESTART: &str = "only a restart of Docker brings them back; containers go on through it if \"live-restore\": \
@@ -85,6 +113,7 @@ pub fn contract(engine: &Engine) -> Contract {
             accepts: None,
             daemon_options: &[],
             mark: false,
+            container_drops: false,
             way_back: RESTART,
             because: "Docker writes no rules on this host (iptables=false)",
         },
@@ -92,14 +121,21 @@ pub fn contract(engine: &Engine) -> Contract {
             accepts: None,
             daemon_options: &OPTIONS,
             mark: true,
+            // Which containers have one is decided by its options, and so their absence says nothing.
+            container_drops: false,
             way_back: RESTART,
             because: "Docker's own nftables tables can only be passed with options of the daemon",
         },
         Backend::Iptables(flavour) => {
-            let row = IPTABLES.into_iter().find(|(from, ..)| engine.version >= *from);
-            let (_, raw, way_back, because) = row.unwrap_or(IPTABLES[IPTABLES.len() - 1]);
-            let accepts = Some(Accepts { flavour, raw });
-            Contract { accepts, daemon_options: &[], mark: false, way_back, because }
+            let row = IPTABLES.into_iter().find(|row| engine.version >= row.from).unwrap_or(OLDEST);
+            Contract {
+                accepts: Some(Accepts { flavour, raw: row.raw }),
+                daemon_options: &[],
+                mark: false,
+                container_drops: row.container_drops,
+                way_back: row.way_back,
+                because: row.because,
+            }
         }
     }
 }

@@ -4,13 +4,10 @@ use std::collections::BTreeSet;
 
 use crate::desired::Desired;
 use crate::docker::contract::{OPTIONS, contract};
-use crate::docker::{Backend, Network, Seen, Version, Walls};
+use crate::docker::{Backend, Network, Seen, Walls};
 use crate::observed::Observed;
 use crate::problem::{Problem, ProblemKind};
 use crate::table::Element;
-
-/// Since then every container has a drop in raw.
-const RAW_DROPS_SINCE: Version = Version(28, 2, 0);
 
 pub(super) fn problems(desired: &Desired, observed: &Observed) -> Vec<Problem> {
     let Some(docker) = &observed.docker else { return Vec::new() };
@@ -48,8 +45,7 @@ fn raw_was_flushed(docker: &Seen, walls: &Walls) -> bool {
     let on_docker0 = |network: &&Network| network.bridge == "docker0";
     let Some(docker0) = docker.networks.iter().find(on_docker0) else { return false };
     let has_containers = docker.endpoints.iter().any(|endpoint| endpoint.network == docker0.name);
-    matches!(docker.engine.backend, Backend::Iptables(_))
-        && docker.engine.version >= RAW_DROPS_SINCE
+    contract(&docker.engine).container_drops
         && has_containers
         && !docker.no_raw_drops
         && walls.raw_drops.is_empty()
