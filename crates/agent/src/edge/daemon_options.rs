@@ -34,7 +34,7 @@ pub fn read() -> DaemonOptions {
     let words = words(&process.join("cmdline"));
     let flags = flags(&words);
     let file = flags.get("config-file").map_or(CONFIG_FILE, String::as_str);
-    // What the file of another root holds is not this daemon's; a flag says more than a file.
+    // dockerd refuses to start with an option in both; while a file waits for a restart, the flag is what counts.
     let file = bounded(Path::new(file)).and_then(|text| serde_json::from_slice::<Value>(&text).ok());
     let option = |name: &str| {
         let said = flags.get(name).map(|value| value != "false");
