@@ -1,5 +1,6 @@
 //! Where the agent touches the world: one file per thing it touches.
 
+pub mod cables;
 pub mod chains;
 pub mod conntrack;
 pub mod daemon_options;
@@ -9,10 +10,12 @@ pub mod inventory_file;
 pub mod iptables;
 pub mod look;
 pub mod netlink;
+pub mod netns;
 pub mod nft;
 pub mod notices;
 pub mod only_one;
 pub mod privileges;
+pub mod probe;
 pub mod program;
 pub mod protocol_name;
 pub mod route;

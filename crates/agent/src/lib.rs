@@ -11,4 +11,5 @@ pub mod report;
 mod serve;
 pub mod state;
 pub mod store;
+pub mod trace;
 pub mod world;
