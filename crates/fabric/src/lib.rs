@@ -14,6 +14,7 @@ pub mod cluster;
 pub mod config;
 pub mod desired;
 pub mod docker;
+pub mod evidence;
 pub mod firewalld;
 pub mod inventory;
 pub mod journey;
