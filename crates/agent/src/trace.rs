@@ -2,6 +2,7 @@
 //!
 //! Commands call this for their own host, the peers' API for others; both get the same words.
 
+pub mod question;
 pub mod search;
 pub mod watching;
 

@@ -16,6 +16,7 @@ mod render;
 mod settings;
 mod show;
 mod status;
+mod trace;
 
 use std::process::ExitCode;
 
@@ -43,6 +44,8 @@ enum Command {
     Plan(AgentFlags),
     /// Take everything of Byway's out and leave this host as it was found
     Down,
+    /// Follow a packet over all hosts of its way, and say where it ended and why
+    Trace(trace::TraceArgs),
     /// List the hosts of the inventory
     Hosts,
     /// Add a host to the inventory, or remove one
@@ -93,6 +96,9 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
             plan::run(&settings::config(common, &flags)?, ask_agent, common.json)
         }
         Command::Down => down::run(&settings::config(common, &AgentFlags::default())?, common.json),
+        Command::Trace(args) => {
+            trace::run(&args, &settings::config(common, &AgentFlags::default())?, common.json)
+        }
         Command::Hosts => hosts::list(&inventory(common)?, common.json),
         Command::Host { command } => hosts::edit(command, &inventory(common)?, common.json),
         Command::Docker { command } => {

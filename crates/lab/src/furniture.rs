@@ -13,6 +13,7 @@
 
 use std::fs;
 use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd};
 use std::os::unix::net::UnixDatagram;
 use std::path::Path;
 
@@ -164,6 +165,16 @@ fn put_sys(stage: &str) -> Result<()> {
     mount(Some("/sys/fs/cgroup"), cgroup.as_str(), NOTHING, bind, NOTHING)
         .with_context(|| format!("mount {cgroup}"))?;
     mount(Some(stage), "/sys", NOTHING, MsFlags::MS_MOVE, NOTHING).context("move the sysfs to /sys")
+}
+
+/// Gives a container's network namespace a name on its host, where `ip netns` looks for it.
+pub(crate) fn name_container(name: &str, net: BorrowedFd<'_>) -> Result<()> {
+    let folder = format!("{RUN}/netns");
+    make_folder(&folder)?;
+    let (file, from) = (format!("{folder}/{name}"), format!("/proc/self/fd/{}", net.as_raw_fd()));
+    fs::write(&file, "").with_context(|| format!("write {file}"))?;
+    mount(Some(from.as_str()), file.as_str(), None::<&str>, MsFlags::MS_BIND, None::<&str>)
+        .with_context(|| format!("mount {file}"))
 }
 
 fn put_run() -> Result<()> {

@@ -165,7 +165,11 @@ fn wire_host(
         for gateway in gateways(host, &container.addresses) {
             batch.default_route(gateway);
         }
+        let net = &named(nodes, &container.name)?.net;
         named(nodes, &container.name)?.inside_net(|| batch.send()).with_context(|| container.name.clone())?;
+        named(nodes, &host.name)?
+            .inside(|| furniture::name_container(&container.name, net.as_fd()))
+            .with_context(|| container.name.clone())?;
         done()?;
     }
     Ok(())

@@ -27,8 +27,6 @@ pub struct Plugged {
     pub namespace: OwnedFd,
     /// Its number.
     pub inode: u64,
-    /// A process in it.
-    pub pid: u32,
 }
 
 /// Why the cables cannot be seen.
@@ -71,7 +69,7 @@ pub fn list(endpoints: &[Endpoint]) -> Result<Vec<Plugged>, CablesError> {
                 inode: namespace.inode,
             };
             let Ok(file) = namespace.file.try_clone() else { continue };
-            plugged.push(Plugged { cable, namespace: file, inode: namespace.inode, pid: namespace.pid });
+            plugged.push(Plugged { cable, namespace: file, inode: namespace.inode });
         }
     }
     plugged.sort_by(|a, b| a.cable.veth.cmp(&b.cable.veth));
@@ -122,10 +120,10 @@ fn id_of(netlink: &mut Netlink, namespace: &Namespace) -> Option<i32> {
     })
 }
 
-/// Docker's name, or the container's own host name, or that of its namespace.
+/// Docker's name, or that for `ip netns`, or the container's own host name.
 fn name(namespace: &Namespace, mac: &str, endpoints: &[Endpoint]) -> String {
     let docker = endpoints.iter().find(|endpoint| !mac.is_empty() && endpoint.mac == mac);
-    docker.map(|endpoint| endpoint.container.clone()).unwrap_or_else(|| {
-        netns::host_name_of(namespace.pid).unwrap_or_else(|_| format!("netns-{}", namespace.inode))
-    })
+    let docker = docker.map(|endpoint| endpoint.container.clone());
+    let host_name = || netns::host_name_of(namespace.pid?).ok();
+    docker.or_else(|| namespace.name.clone()).or_else(host_name).unwrap_or_else(|| format!("netns-{}", namespace.inode))
 }

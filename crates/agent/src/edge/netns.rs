@@ -1,4 +1,5 @@
-//! Other network namespaces of this machine: finds those that processes live in, and works inside of one.
+//! Other network namespaces of this machine: finds those that processes live in or that have a name, and works inside
+//! of one.
 //!
 //! Nothing of a container is changed, and none of its programs is run: a thread of ours joins its network for a
 //! moment (`setns(2)`), and what it opens there stays there.
@@ -17,15 +18,20 @@ use nix::sched::{CloneFlags, setns};
 /// Namespaces that are looked at on one machine: more containers than Docker's default pools can number.
 const NAMESPACES_MAX: usize = 8192;
 
-/// A network namespace that some process lives in.
+/// Where namespaces have names: `ip netns` gives them to people, Docker to itself.
+const NAMED: [&str; 2] = ["/run/netns", "/run/docker/netns"];
+
+/// A network namespace of this machine.
 #[derive(Debug)]
 pub struct Namespace {
     /// Open, so that it stays while this value does.
     pub file: OwnedFd,
     /// Its number on this machine, as `readlink /proc/PID/ns/net` shows it.
     pub inode: u64,
-    /// A process in it.
-    pub pid: u32,
+    /// A process in it, if there is one.
+    pub pid: Option<u32>,
+    /// Its name for `ip netns`, if it has one.
+    pub name: Option<String>,
 }
 
 /// Why a namespace cannot be worked in.
@@ -51,21 +57,31 @@ pub fn allowed() -> bool {
     caps::has_cap(None, CapSet::Effective, Capability::CAP_SYS_ADMIN).unwrap_or(false)
 }
 
-/// The namespaces of this machine's processes, without that of this thread, by their number. A process that ends
-/// meanwhile, or that may not be looked at, is passed over.
+/// The namespaces of this machine without that of this thread, by their number. What ends meanwhile, or may not be
+/// looked at, is passed over.
 ///
 /// # Errors
 /// [`NamespaceError::Proc`].
 pub fn others() -> Result<BTreeMap<u64, Namespace>, NamespaceError> {
     let ours = number(&open("/proc/thread-self/ns/net".into()).map_err(NamespaceError::Proc)?);
-    let mut found = BTreeMap::new();
+    let mut found: BTreeMap<u64, Namespace> = BTreeMap::new();
+    let mut take = |path: PathBuf, pid: Option<u32>, name: Option<String>| {
+        let Ok(file) = open(path) else { return };
+        let Some(inode) = number(&file).filter(|inode| Some(*inode) != ours) else { return };
+        if let Some(known) = found.get_mut(&inode) {
+            known.name = known.name.take().or(name);
+        } else if found.len() < NAMESPACES_MAX {
+            found.insert(inode, Namespace { file: file.into(), inode, pid, name });
+        }
+    };
     for entry in std::fs::read_dir("/proc").map_err(NamespaceError::Proc)?.flatten() {
         let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse().ok()) else { continue };
-        let Ok(file) = open(entry.path().join("ns/net")) else { continue };
-        let inode = number(&file);
-        if inode != ours && inode.is_some() && found.len() < NAMESPACES_MAX {
-            let inode = inode.unwrap_or_default();
-            found.entry(inode).or_insert_with(|| Namespace { file: file.into(), inode, pid });
+        take(entry.path().join("ns/net"), Some(pid), None);
+    }
+    for folder in NAMED {
+        for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+            let name = entry.file_name().to_str().filter(|_| folder == NAMED[0]).map(str::to_owned);
+            take(entry.path(), None, name);
         }
     }
     Ok(found)

@@ -55,8 +55,7 @@ impl Probe {
         let mut sent = Sent { port: 0, error: None, errno: None, answered: false };
         let socket = match begin(order, &marker, nth) {
             Ok(socket) => {
-                let local = socket.local_addr().ok().and_then(|address| address.as_socket());
-                sent.port = local.map_or(0, |local| local.port());
+                sent.port = port_of(order, &socket);
                 Some(socket)
             }
             Err((error, port)) => {
@@ -100,9 +99,6 @@ impl Fails for Sent {
 /// Opens a socket and sends through it; the error comes with the socket's port, if it had one by then.
 fn begin(order: &ProbeOrder, marker: &[u8; 10], nth: u16) -> Result<Socket, (io::Error, u16)> {
     let socket = open(order).map_err(|error| (error, 0))?;
-    let port = |socket: &Socket| {
-        socket.local_addr().ok().and_then(|address| address.as_socket()).map_or(0, |local| local.port())
-    };
     let to = SockAddr::from(SocketAddr::new(order.to, if order.kind == ProbeKind::Icmp { 0 } else { order.port }));
     let sent = match order.kind {
         ProbeKind::Tcp => match socket.connect(&to) {
@@ -114,8 +110,14 @@ fn begin(order: &ProbeOrder, marker: &[u8; 10], nth: u16) -> Result<Socket, (io:
     };
     match sent {
         Ok(()) => Ok(socket),
-        Err(error) => Err((error, port(&socket))),
+        Err(error) => Err((error, port_of(order, &socket))),
     }
+}
+
+/// The sender's own port; a raw socket has a protocol there.
+fn port_of(order: &ProbeOrder, socket: &Socket) -> u16 {
+    let local = socket.local_addr().ok().and_then(|address| address.as_socket());
+    local.filter(|_| order.kind != ProbeKind::Icmp).map_or(0, |local| local.port())
 }
 
 fn open(order: &ProbeOrder) -> io::Result<Socket> {

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use byway_wire::LinkType;
 use serde::{Deserialize, Serialize};
 
-use crate::evidence::{Flow, KernelDrop, TracedPacket};
+use crate::evidence::{CounterChange, Flow, KernelDrop, TracedPacket};
 
 /// An order to watch.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -98,6 +98,8 @@ pub enum Event {
     Frame(Frame),
     /// A packet met rules.
     Rules(TracedPacket),
+    /// A rule of iptables-legacy that ends packets counted some.
+    Counter(CounterChange),
     /// The kernel dropped a packet.
     Drop(KernelDrop),
     /// The end; nothing comes after it.
