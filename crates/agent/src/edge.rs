@@ -2,6 +2,7 @@
 
 pub mod chains;
 pub mod conntrack;
+pub mod counters;
 pub mod daemon_options;
 pub mod docker;
 pub mod firewalld;
@@ -16,6 +17,7 @@ pub mod privileges;
 pub mod program;
 pub mod protocol_name;
 pub mod route;
+pub mod rule_trace;
 pub mod sysctls;
 pub mod veths;
 pub mod watch;
