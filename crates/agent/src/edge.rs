@@ -3,6 +3,7 @@
 pub mod cables;
 pub mod chains;
 pub mod conntrack;
+pub mod counters;
 pub mod daemon_options;
 pub mod docker;
 pub mod firewalld;
@@ -19,6 +20,7 @@ pub mod probe;
 pub mod program;
 pub mod protocol_name;
 pub mod route;
+pub mod rule_trace;
 pub mod sysctls;
 pub mod veths;
 pub mod watch;
