@@ -192,30 +192,6 @@ impl Netlink {
         }
     }
 
-    /// The kernel's one answer to one question.
-    ///
-    /// # Errors
-    /// The kernel's refusal as [`NetlinkError::Refused`], or a broken conversation.
-    pub fn ask(&mut self, question: &RouteNetlinkMessage) -> Result<RouteNetlinkMessage, NetlinkError> {
-        self.sequence = self.sequence.wrapping_add(1);
-        let mut datagram = Vec::new();
-        append(&mut datagram, NLM_F_REQUEST, self.sequence, |body| (write_message(question, body), 0));
-        self.send(&datagram)?;
-        loop {
-            self.receive()?;
-            for message in Messages::<RouteNetlinkMessage>::new(&self.buffer) {
-                let message = message?;
-                match message.payload {
-                    // An answer to something older (a dump that was given up) is not ours.
-                    _ if message.header.sequence_number != self.sequence => {}
-                    NetlinkPayload::Error(refusal) => return Err(NetlinkError::Refused(refusal.to_io())),
-                    NetlinkPayload::InnerMessage(answer) => return Ok(answer),
-                    _ => {}
-                }
-            }
-        }
-    }
-
     fn await_chunk(
         &mut self,
         first_sequence: u32,

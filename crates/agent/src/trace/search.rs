@@ -90,7 +90,7 @@ fn ask(address: IpAddr, netlink: &mut Netlink) -> Result<(RouteType, Option<u32>
     };
     question.header.destination_prefix_length = if address.is_ipv4() { 32 } else { 128 };
     question.attributes.push(RouteAttribute::Destination(to));
-    let RouteNetlinkMessage::NewRoute(answer) = netlink.ask(&RouteNetlinkMessage::GetRoute(question))? else {
+    let RouteNetlinkMessage::NewRoute(answer) = netlink.ask_route(&RouteNetlinkMessage::GetRoute(question))? else {
         return Err(NetlinkError::Decode("the answer is no route".to_owned()));
     };
     let (mut dev, mut via) = (None, None);

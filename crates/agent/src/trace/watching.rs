@@ -19,6 +19,7 @@ use nix::sys::time::TimeSpec;
 use super::TraceError;
 use crate::edge::cables::{self, Plugged};
 use crate::edge::netns;
+use crate::edge::rule_trace::RuleTrace;
 use crate::edge::watch::{Captured, Instruction, Watch, flow};
 
 /// Frames that are taken from one interface before the others have their turn.
@@ -84,8 +85,9 @@ pub fn watch(
     stopper: &Stopper,
     tell: &mut dyn FnMut(Event) -> bool,
 ) -> Result<(), TraceError> {
-    let mut session = Session::open(order, endpoints)?;
-    tell(Event::Ready { blind: std::mem::take(&mut session.blind), no_rules: None, no_drops: None });
+    let (mut session, ready) = Session::open(order, endpoints)?;
+    let Ready { blind, no_rules, no_drops } = ready;
+    tell(Event::Ready { blind, no_rules, no_drops });
     let why = session.run(stopper, tell)?;
     if why != Ending::Gone {
         session.finish(why, tell);
@@ -93,10 +95,18 @@ pub fn watch(
     Ok(())
 }
 
+/// What could not be opened, and why.
+#[derive(Default)]
+struct Ready {
+    blind: Vec<(Spot, String)>,
+    no_rules: Option<String>,
+    no_drops: Option<String>,
+}
+
 /// What is open while an order is carried out.
 struct Session {
     watches: Vec<(usize, Watch)>,
-    blind: Vec<(Spot, String)>,
+    rules: Option<RuleTrace>,
     flow: Option<Flow>,
     starts_only: bool,
     limits: Limits,
@@ -107,7 +117,7 @@ struct Session {
 }
 
 impl Session {
-    fn open(order: &Order, endpoints: &[Endpoint]) -> Result<Self, TraceError> {
+    fn open(order: &Order, endpoints: &[Endpoint]) -> Result<(Self, Ready), TraceError> {
         let limits = order.limits.bounded();
         let flow = match &order.what {
             What::Flow(flow) => Some(flow.clone()),
@@ -116,7 +126,7 @@ impl Session {
         let inside = order.spots.iter().any(|spot| spot.inside.is_some());
         let plugged = if inside { cables::list(endpoints)? } else { Vec::new() };
         let filter = filter(&order.what, limits.snaplen);
-        let (mut watches, mut blind) = (Vec::new(), Vec::new());
+        let (mut watches, mut ready) = (Vec::new(), Ready::default());
         for (nth, spot) in order.spots.iter().enumerate() {
             let opened = if nth < SPOTS_MAX {
                 open(spot, &plugged, &filter)
@@ -125,12 +135,22 @@ impl Session {
             };
             match opened {
                 Ok(watch) => watches.push((nth, watch)),
-                Err(why) => blind.push((spot.clone(), why)),
+                Err(why) => ready.blind.push((spot.clone(), why)),
             }
         }
+        let rules = match flow.as_ref().filter(|_| order.rules).map(RuleTrace::open) {
+            Some(Ok(trace)) => Some(trace),
+            Some(Err(error)) => {
+                ready.no_rules = Some(crate::error::chain(&error));
+                None
+            }
+            None => None,
+        };
         let deadline = Instant::now() + Duration::from_millis(limits.millis);
         let starts_only = order.starts_only;
-        Ok(Self { watches, blind, flow, starts_only, limits, deadline, packets: 0, bytes: 0, left_out: 0 })
+        let session =
+            Self { watches, rules, flow, starts_only, limits, deadline, packets: 0, bytes: 0, left_out: 0 };
+        Ok((session, ready))
     }
 
     fn run(&mut self, stopper: &Stopper, tell: &mut dyn FnMut(Event) -> bool) -> Result<Ending, TraceError> {
@@ -148,6 +168,12 @@ impl Session {
 
     /// Takes what is there, a turn from each.
     fn take(&mut self, tell: &mut dyn FnMut(Event) -> bool) {
+        if let Some(rules) = &mut self.rules
+            && let Err(error) = rules.take()
+        {
+            tracing::warn!(error = crate::error::chain(&error), "the kernel's words about rules ended");
+            self.rules = None;
+        }
         let mut frames = Vec::new();
         for (spot, watch) in &mut self.watches {
             for _ in 0..TURN {
@@ -181,6 +207,7 @@ impl Session {
     fn wait(&self, stopper: &Stopper) -> nix::Result<()> {
         let mut polled = vec![PollFd::new(stopper.0.bell.as_fd(), PollFlags::POLLIN)];
         polled.extend(self.watches.iter().map(|(_, watch)| PollFd::new(watch.as_fd(), PollFlags::POLLIN)));
+        polled.extend(self.rules.iter().map(|rules| PollFd::new(rules.as_fd(), PollFlags::POLLIN)));
         let left = self.deadline.saturating_duration_since(Instant::now());
         match nix::poll::ppoll(&mut polled, Some(TimeSpec::from_duration(left)), None) {
             Ok(_) | Err(nix::errno::Errno::EINTR) => Ok(()),
@@ -190,7 +217,21 @@ impl Session {
 
     fn finish(&mut self, why: Ending, tell: &mut dyn FnMut(Event) -> bool) {
         let dropped: u64 = self.watches.iter_mut().filter_map(|(_, watch)| watch.lost().ok()).sum();
-        tell(Event::End { lost: self.left_out + dropped, why });
+        let mut rules_lost = 0;
+        match self.rules.take().map(RuleTrace::finish) {
+            Some(Ok((packets, lost))) => {
+                rules_lost = lost.overruns + lost.malformed + lost.packets;
+                packets.into_iter().for_each(|packet| {
+                    rules_lost += u64::from(!tell(Event::Rules(packet)));
+                });
+            }
+            Some(Err(error)) => {
+                tracing::warn!(error = crate::error::chain(&error), "the rules that packets met are not known");
+                rules_lost = 1;
+            }
+            None => {}
+        }
+        tell(Event::End { lost: self.left_out + dropped, rules_lost, why });
     }
 }
 

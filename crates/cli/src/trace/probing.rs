@@ -343,8 +343,11 @@ impl Trace {
         for (mut station, spots) in std::mem::take(&mut self.watching) {
             loop {
                 match tokio::time::timeout_at(deadline, station.events.recv()).await {
-                    Ok(Some(Event::End { lost, .. })) => {
+                    Ok(Some(Event::End { lost, rules_lost, .. })) => {
                         self.lost += lost;
+                        if rules_lost > 0 {
+                            self.gaps.push(format!("{} did not hear of all rules that packets met", station.host));
+                        }
                         break;
                     }
                     Ok(Some(event)) => self.take(&station.host, &spots, event),

@@ -106,6 +106,8 @@ pub enum Event {
     End {
         /// Packets that passed and are not told, because they came too fast.
         lost: u64,
+        /// Messages about rules that were lost, at least.
+        rules_lost: u64,
         /// Why it ended.
         why: Ending,
     },

@@ -2,9 +2,11 @@
 
 use std::io;
 
-use netlink_packet_core::{NLM_F_ACK, NLM_F_REQUEST, NetlinkPayload};
+use netlink_packet_core::{NLM_F_ACK, NLM_F_REQUEST, NetlinkDeserializable as _, NetlinkHeader, NetlinkPayload};
 
-use super::{ENTRY_KIND_MIN, Netlink, NetlinkError, Refusal, RouteNetlinkMessage, Slices, append, decode};
+use super::{
+    ENTRY_KIND_MIN, Netlink, NetlinkError, Refusal, RouteNetlinkMessage, Slices, append, decode, write_message,
+};
 
 /// `NFNL_MSG_BATCH_BEGIN` and `NFNL_MSG_BATCH_END` of `linux/netfilter/nfnetlink.h`.
 const BEGIN: u16 = 0x10;
@@ -40,6 +42,19 @@ impl Netlink {
                 }
             }
         }
+    }
+
+    /// As [`Netlink::ask`], for routes, links and namespaces; the kernel's own no is [`NetlinkError::Refused`].
+    ///
+    /// # Errors
+    /// The kernel's no, or a broken conversation.
+    pub fn ask_route(&mut self, question: &RouteNetlinkMessage) -> Result<RouteNetlinkMessage, NetlinkError> {
+        let kind = question.message_type();
+        let body = self.ask(|body| write_message(question, body))?.map_err(NetlinkError::Refused)?;
+        let mut header = NetlinkHeader::default();
+        // Of the same object: RTM_NEW… comes two before RTM_GET….
+        header.message_type = kind - 2;
+        RouteNetlinkMessage::deserialize(&header, &body).map_err(|error| NetlinkError::Decode(error.to_string()))
     }
 
     /// Makes changes of one netfilter subsystem (`NFNL_SUBSYS_*`), all or none; returns the first that was refused.
