@@ -17,5 +17,6 @@ pub mod program;
 pub mod protocol_name;
 pub mod route;
 pub mod sysctls;
+pub mod tcp;
 pub mod veths;
 pub mod watch;
