@@ -22,5 +22,6 @@ pub mod protocol_name;
 pub mod route;
 pub mod rule_trace;
 pub mod sysctls;
+pub mod tcp;
 pub mod veths;
 pub mod watch;

@@ -32,8 +32,10 @@ use crate::edge::notices::{Notice, Touch};
 use crate::edge::only_one::OnlyOne;
 use crate::edge::{privileges, protocol_name};
 use crate::error::{AgentError, chain};
+use crate::key;
+use crate::peers::{self, Known, Peers};
 use crate::report::{self, Findings};
-use crate::serve::{self, Ask};
+use crate::serve::{self, Ask, Desk};
 use crate::state::State;
 use crate::store::Store;
 use crate::world::World;
@@ -59,6 +61,8 @@ pub struct Settings {
     pub state_dir: PathBuf,
     /// Docker; none on the host is a normal state.
     pub docker: Place,
+    /// The TCP port on which the agents ask each other.
+    pub port: u16,
     /// The safety net: how long the agent goes without a look.
     pub look_every: Duration,
 }
@@ -74,7 +78,9 @@ pub async fn run(settings: Settings) -> Result<(), AgentError> {
     // The ears come before the first look: what changes after the look is heard.
     let mut ears = Ears::open(&settings, asked)?;
     let mut keeper = Keeper::start(settings)?;
-    let server = serve::start(&keeper.settings.run_dir, keeper.status.clone(), asks)?;
+    let desk = Desk { status: keeper.status.clone(), asks };
+    let server = serve::start(&keeper.settings.run_dir, desk.clone())?;
+    keeper.let_peers_ask(desk);
     keeper.install_protocol_name();
     keeper.converge(None).await;
     say::started(&keeper.settings.host);
@@ -125,6 +131,9 @@ pub async fn run(settings: Settings) -> Result<(), AgentError> {
         }
     }
     say::stopping();
+    if let Some(peers) = keeper.peers.take() {
+        peers.stop();
+    }
     server.stop().await;
     Ok(())
 }
@@ -138,6 +147,7 @@ struct Keeper {
     damper: Damper,
     status: Arc<Mutex<Option<Status>>>,
     agent: AgentStatus,
+    peers: Option<Peers>,
     ready: bool,
 }
 
@@ -160,7 +170,24 @@ impl Keeper {
         };
         let (world, damper) = (World::open()?, Damper::new(settings.look_every, Instant::now()));
         let status = Arc::default();
-        Ok(Self { settings, world, store, state, damper, status, agent, ready: false })
+        Ok(Self { settings, world, store, state, damper, status, agent, peers: None, ready: false })
+    }
+
+    /// Opens the door for other hosts. Whatever is wrong with it is told in the status.
+    fn let_peers_ask(&mut self, desk: Desk) {
+        let identity = key::load_or_make(&self.settings.state_dir).map(|(identity, is_new)| {
+            if is_new {
+                tracing::info!(key = %identity.public(), "made a key for this host");
+            }
+            identity
+        });
+        let known = self.known();
+        let routes = |door: &Arc<_>| peers::routes(door, desk);
+        self.peers = Some(Peers::start(identity, self.settings.port, known, routes));
+    }
+
+    fn known(&self) -> Known {
+        Known { me: self.store.me().clone(), cluster: self.store.cluster().clone() }
     }
 
     fn install_protocol_name(&mut self) {
@@ -241,6 +268,9 @@ impl Keeper {
             tracing::info!(hosts = self.store.cluster().hosts.len(), "the inventory has changed");
             self.state.content.inventory = Some(self.store.good().clone());
             self.save_state();
+            if let Some(peers) = &self.peers {
+                peers.learn(self.known());
+            }
             self.converge(None).await;
         } else {
             self.publish_inventory();
@@ -348,7 +378,11 @@ impl Keeper {
     }
 
     fn publish(&self, findings: &Findings) {
-        let status = report::status(&self.store, findings, Some(self.agent.clone()));
+        let mut status = report::status(&self.store, findings, Some(self.agent.clone()));
+        if let Some(peers) = &self.peers {
+            status.problems.extend(peers.problems());
+            status.peers = Some(peers.status());
+        }
         say::standing(&status);
         *self.status.lock().unwrap_or_else(PoisonError::into_inner) = Some(status);
     }

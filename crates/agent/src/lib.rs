@@ -6,7 +6,9 @@
 pub mod edge;
 pub mod error;
 pub mod keep;
+pub mod key;
 pub mod once;
+pub mod peers;
 pub mod report;
 mod serve;
 pub mod state;

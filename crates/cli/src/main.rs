@@ -9,6 +9,7 @@ mod complaint;
 mod docker;
 mod down;
 mod hosts;
+mod key;
 mod lab;
 mod paper;
 mod plan;
@@ -39,16 +40,22 @@ enum Command {
     /// Keep this host's routes, rules and settings right, in the foreground (for systemd)
     Agent(AgentFlags),
     /// Show how this host stands; exit status 1 if somebody should look
-    Status,
+    Status {
+        /// All hosts of the inventory, each asked over the network with this host's key
+        #[arg(long)]
+        all: bool,
+    },
     /// Show what would be changed on this host, and why; changes nothing
     Plan(AgentFlags),
+    /// Print the public key of this host, for the inventory; makes the key if there is none yet
+    Key,
     /// Take everything of Byway's out and leave this host as it was found
     Down,
     /// Follow a packet over all hosts of its way, and say where it ended and why
     Trace(trace::TraceArgs),
     /// List the hosts of the inventory
     Hosts,
-    /// Add a host to the inventory, or remove one
+    /// Add a host to the inventory, give it its key, or remove one
     Host {
         #[command(subcommand)]
         command: hosts::HostCommand,
@@ -89,7 +96,11 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         |common| Ok::<_, anyhow::Error>(settings::config(common, &AgentFlags::default())?.inventory.value);
     match cli.command {
         Command::Agent(flags) => agent::run(&settings::config(common, &flags)?),
-        Command::Status => status::run(&settings::config(common, &AgentFlags::default())?, common.json),
+        Command::Status { all } => {
+            let config = settings::config(common, &AgentFlags::default())?;
+            if all { status::run_all(&config, common.json) } else { status::run(&config, common.json) }
+        }
+        Command::Key => key::run(&settings::config(common, &AgentFlags::default())?, common.json),
         Command::Plan(flags) => {
             // An agent that runs goes by its own flags.
             let ask_agent = flags == AgentFlags::default();
