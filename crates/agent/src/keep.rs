@@ -182,7 +182,8 @@ impl Keeper {
             identity
         });
         let known = self.known();
-        let routes = |door: &Arc<_>| peers::routes(door, desk);
+        let docker = self.settings.docker.clone();
+        let routes = |door: &Arc<_>| peers::routes(door, desk, docker);
         self.peers = Some(Peers::start(identity, self.settings.port, known, routes));
     }
 

@@ -7,7 +7,8 @@
 //! routes.rs  what can be asked                                       (lines.rs: answers that come bit by bit)
 //! ```
 //!
-//! A peer may look, never touch: nothing here changes the host. Whatever goes wrong here is told in the status and
+//! A peer may look, never touch: nothing here changes the host. The most it gets is a probe from a container, an
+//! ordinary packet (trace.rs). Whatever goes wrong here is told in the status and
 //! ends neither the agent nor its routes.
 
 mod door;
@@ -15,6 +16,7 @@ mod lines;
 mod listen;
 mod routes;
 mod talk;
+mod trace;
 #[cfg(test)]
 mod tests;
 

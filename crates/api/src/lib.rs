@@ -30,6 +30,16 @@ pub mod path {
     pub const DOWN: &str = "/v1/down";
     /// `GET`, between hosts only: [`super::Hello`]. The one path that never changes.
     pub const HELLO: &str = "/v1/hello";
+    /// `POST`, between hosts only, a `fabric::trace::Search`: where things are, a `Found`.
+    pub const SEARCH: &str = "/v1/search";
+    /// `POST`, between hosts only, an `Order`: lines of `Event` until its limits, a stop, or until the asker hangs up.
+    pub const WATCH: &str = "/v1/watch";
+    /// `POST`, between hosts only, a `StopOrder`: what was gathered is told, and the watch ends.
+    pub const STOP: &str = "/v1/watch/stop";
+    /// `POST`, between hosts only, a `ProbeOrder`: one line, a `Result<ProbeReport, String>`, when all is answered.
+    pub const PROBE: &str = "/v1/probe";
+    /// `POST`, between hosts only, a `Question`: its `Answers`.
+    pub const QUESTION: &str = "/v1/question";
 }
 
 /// The versions of the API that this Byway speaks, the lowest and the highest.

@@ -12,6 +12,7 @@ use axum::{Json, Router};
 use byway_api::{API, API_HEADER, Hello, Refusal, path};
 
 use super::door::Door;
+use crate::edge::docker::Place;
 use crate::serve::{Desk, refuse_with, tell_peer_status};
 
 /// The largest request: a question is a few hundred bytes.
@@ -20,9 +21,9 @@ pub(super) const REQUEST_BYTES_MAX: usize = 64 << 10;
 const ANSWER_TIME: Duration = Duration::from_secs(10);
 
 /// The routes for hosts that are known. Each request carries an [`super::talk::Asker`].
-pub(crate) fn routes(door: &Arc<Door>, desk: Desk) -> Router {
+pub(crate) fn routes(door: &Arc<Door>, desk: Desk, docker: Place) -> Router {
     let looks = Router::new().route(path::STATUS, get(tell_peer_status)).with_state(desk);
-    guarded(door, looks)
+    guarded(door, looks.merge(super::trace::routes(door, docker)))
 }
 
 /// Routes with what all of them need: hello, bounds, versions, and words for what is not there.

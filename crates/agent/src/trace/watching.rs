@@ -8,7 +8,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::{Duration, Instant};
 
-use byway_fabric::docker::Endpoint;
 use byway_fabric::evidence::Flow;
 use byway_fabric::trace::watch::{Ending, Event, Frame, Limits, Order, SPOTS_MAX, Spot, What};
 use byway_wire::{Frame as Decoded, LinkType, Packet, TcpFlags, Transport};
@@ -81,11 +80,10 @@ impl Stopper {
 /// When this host cannot be looked at. A place that cannot be watched is an event.
 pub fn watch(
     order: &Order,
-    endpoints: &[Endpoint],
     stopper: &Stopper,
     tell: &mut dyn FnMut(Event) -> bool,
 ) -> Result<(), TraceError> {
-    let (mut session, ready) = Session::open(order, endpoints)?;
+    let (mut session, ready) = Session::open(order)?;
     let Ready { blind, no_rules, no_drops } = ready;
     tell(Event::Ready { blind, no_rules, no_drops });
     let why = session.run(stopper, tell)?;
@@ -117,14 +115,14 @@ struct Session {
 }
 
 impl Session {
-    fn open(order: &Order, endpoints: &[Endpoint]) -> Result<(Self, Ready), TraceError> {
+    fn open(order: &Order) -> Result<(Self, Ready), TraceError> {
         let limits = order.limits.bounded();
         let flow = match &order.what {
             What::Flow(flow) => Some(flow.clone()),
             What::Program { .. } => None,
         };
         let inside = order.spots.iter().any(|spot| spot.inside.is_some());
-        let plugged = if inside { cables::list(endpoints)? } else { Vec::new() };
+        let plugged = if inside { cables::list(&[])? } else { Vec::new() };
         let filter = filter(&order.what, limits.snaplen);
         let (mut watches, mut ready) = (Vec::new(), Ready::default());
         for (nth, spot) in order.spots.iter().enumerate() {

@@ -275,6 +275,7 @@ impl Trace {
         let limits = Limits { millis, packets: PACKETS_MAX, bytes: BYTES_MAX, snaplen: byway_wire::KEY_SNAPLEN };
         for (host, spots) in plan.spots() {
             let order = Order {
+                id: nonce(),
                 what: What::Flow(plan.flow()),
                 starts_only: true,
                 spots: spots.iter().map(|(spot, _)| spot.clone()).collect(),
@@ -336,7 +337,7 @@ impl Trace {
 
     /// Takes in what was seen, and lets all hosts stop.
     async fn end(&mut self) {
-        for (station, _) in &self.watching {
+        for (station, _) in &mut self.watching {
             station.stop();
         }
         let deadline = tokio::time::Instant::now() + FAREWELL_TIME_MAX;

@@ -10,6 +10,8 @@ use crate::evidence::{CounterChange, Flow, KernelDrop, TracedPacket};
 /// An order to watch.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Order {
+    /// Its number, by which it can be stopped; of the asker's choice.
+    pub id: u64,
     /// Which packets.
     pub what: What,
     /// Of TCP, whether only the segments are told that start or refuse a connection.
@@ -22,6 +24,13 @@ pub struct Order {
     pub drops: bool,
     /// How much at most.
     pub limits: Limits,
+}
+
+/// An end to an order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StopOrder {
+    /// Its number.
+    pub id: u64,
 }
 
 /// Which packets are watched.
