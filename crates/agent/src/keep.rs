@@ -65,6 +65,8 @@ pub struct Settings {
     pub port: u16,
     /// The safety net: how long the agent goes without a look.
     pub look_every: Duration,
+    /// Whether the agent only looks and answers, and changes nothing on this host.
+    pub hands_off: bool,
 }
 
 /// Runs until it is told to stop. What it put stays, unless it was told to take it out.
@@ -167,6 +169,7 @@ impl Keeper {
             last_change: None,
             last_repair: None,
             trouble: None,
+            hands_off: settings.hands_off,
         };
         let (world, damper) = (World::open()?, Damper::new(settings.look_every, Instant::now()));
         let status = Arc::default();
@@ -193,7 +196,7 @@ impl Keeper {
 
     fn install_protocol_name(&mut self) {
         let missing = protocol_name::missing();
-        if missing.is_empty() {
+        if missing.is_empty() || self.settings.hands_off {
             return;
         }
         self.state.content.made.extend(missing);
@@ -297,7 +300,7 @@ impl Keeper {
         let findings = self.look().await?;
         let at_rest = findings.plan.is_empty();
         self.publish(&findings);
-        if at_rest {
+        if at_rest || self.settings.hands_off {
             return Ok(true);
         }
         self.remember(&findings)?;

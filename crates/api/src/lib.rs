@@ -129,6 +129,9 @@ pub struct AgentStatus {
     pub last_repair: Option<Repair>,
     /// Why the last look or change failed, if it did.
     pub trouble: Option<String>,
+    /// Whether it only looks and answers, and changes nothing on this host.
+    #[serde(default)]
+    pub hands_off: bool,
 }
 
 /// A change that somebody made to what is ours.

@@ -38,7 +38,13 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Keep this host's routes, rules and settings right, in the foreground (for systemd)
-    Agent(AgentFlags),
+    Agent {
+        #[command(flatten)]
+        flags: AgentFlags,
+        /// Only look, and answer what is asked; change nothing on this host
+        #[arg(long)]
+        hands_off: bool,
+    },
     /// Show how this host stands; exit status 1 if somebody should look
     Status {
         /// All hosts of the inventory, each asked over the network with this host's key
@@ -95,7 +101,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     let inventory =
         |common| Ok::<_, anyhow::Error>(settings::config(common, &AgentFlags::default())?.inventory.value);
     match cli.command {
-        Command::Agent(flags) => agent::run(&settings::config(common, &flags)?),
+        Command::Agent { flags, hands_off } => agent::run(&settings::config(common, &flags)?, hands_off),
         Command::Status { all } => {
             let config = settings::config(common, &AgentFlags::default())?;
             if all { status::run_all(&config, common.json) } else { status::run(&config, common.json) }

@@ -131,6 +131,7 @@ pub(crate) fn settings(config: &Config) -> anyhow::Result<Settings> {
         docker: Place { socket: config.docker_socket.value.clone(), networks: config.networks.value.clone() },
         port: config.port.value,
         look_every: Duration::from_secs(config.look_every_seconds.value),
+        hands_off: false,
     })
 }
 
