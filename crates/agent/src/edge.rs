@@ -6,6 +6,8 @@ pub mod conntrack;
 pub mod counters;
 pub mod daemon_options;
 pub mod docker;
+pub mod drops;
+pub mod fib;
 pub mod firewalld;
 pub mod inventory_file;
 pub mod iptables;

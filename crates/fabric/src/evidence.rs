@@ -24,6 +24,7 @@ mod drops;
 mod fib;
 mod grouping;
 pub mod listing;
+pub mod netstat;
 mod owner;
 pub mod reasons;
 pub mod trace_bytes;

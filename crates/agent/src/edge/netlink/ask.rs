@@ -13,14 +13,14 @@ const BEGIN: u16 = 0x10;
 const END: u16 = 0x11;
 
 impl Netlink {
-    /// Asks one thing that is answered with one message: its body. Inside is the kernel's own no.
+    /// Asks one thing that is answered with one message: its kind and its body. Inside is the kernel's own no.
     ///
     /// # Errors
     /// When the conversation itself fails.
     pub fn ask(
         &mut self,
         write: impl FnOnce(&mut Vec<u8>) -> u16,
-    ) -> Result<Result<Vec<u8>, io::Error>, NetlinkError> {
+    ) -> Result<io::Result<(u16, Vec<u8>)>, NetlinkError> {
         self.sequence = self.sequence.wrapping_add(1);
         let mut datagram = Vec::new();
         append(&mut datagram, NLM_F_REQUEST, self.sequence, |body| (write(body), 0));
@@ -33,7 +33,7 @@ impl Netlink {
                     continue;
                 }
                 if message.message_type() >= ENTRY_KIND_MIN {
-                    return Ok(Ok(message.payload().to_vec()));
+                    return Ok(Ok((message.message_type(), message.payload().to_vec())));
                 }
                 if let NetlinkPayload::Error(no) =
                     decode::<RouteNetlinkMessage>(message.into_inner())?.payload
