@@ -96,7 +96,9 @@ pub fn load(state_dir: &Path) -> Result<Option<Identity>, KeyError> {
         Err(error) => return Err(read(error)),
     };
     let bytes = inventory_file::read(&path, FILE_BYTES_MAX).map_err(read)?;
-    let text = std::str::from_utf8(&bytes).ok().map(|text| text.trim_end_matches(['\r', '\n']));
+    let is_short = bytes.len() <= FILE_BYTES_MAX;
+    let text =
+        std::str::from_utf8(&bytes).ok().filter(|_| is_short).map(|text| text.trim_end_matches(['\r', '\n']));
     let Some(seed) = text.and_then(|text| key_bytes(text).ok()) else { return Err(KeyError::Bad { path }) };
     if mode & OTHERS != 0 {
         return Err(KeyError::Open { path, mode });

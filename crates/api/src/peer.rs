@@ -290,7 +290,7 @@ async fn reach(
             Err(Miss::Nobody(error)) => tries.push((address, error)),
             // Somebody else's key says more than silence.
             Err(Miss::Somebody(error)) if there.is_none() || error.gap() == Gap::OtherKey => {
-                there = Some(error)
+                there = Some(error);
             }
             Err(Miss::Somebody(_)) => {}
         }
