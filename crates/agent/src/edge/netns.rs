@@ -87,6 +87,15 @@ pub fn others() -> Result<BTreeMap<u64, Namespace>, NamespaceError> {
     Ok(found)
 }
 
+/// The number of this thread's own namespace.
+///
+/// # Errors
+/// [`NamespaceError::Proc`].
+pub fn own() -> Result<u64, NamespaceError> {
+    let file = open("/proc/thread-self/ns/net".into()).map_err(NamespaceError::Proc)?;
+    number(&file).ok_or_else(|| NamespaceError::Proc(io::ErrorKind::NotFound.into()))
+}
+
 /// Runs `work` on a thread of its own that has joined a network namespace; files are those of this process.
 ///
 /// # Errors

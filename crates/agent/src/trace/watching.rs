@@ -17,6 +17,8 @@ use nix::sys::time::TimeSpec;
 
 use super::TraceError;
 use crate::edge::cables::{self, Plugged};
+use crate::edge::counters::LegacyCounters;
+use crate::edge::drops::Drops;
 use crate::edge::netns;
 use crate::edge::rule_trace::RuleTrace;
 use crate::edge::watch::{Captured, Instruction, Watch, flow};
@@ -105,6 +107,8 @@ struct Ready {
 struct Session {
     watches: Vec<(usize, Watch)>,
     rules: Option<RuleTrace>,
+    counters: Option<LegacyCounters>,
+    drops: Option<Drops>,
     flow: Option<Flow>,
     starts_only: bool,
     limits: Limits,
@@ -136,18 +140,15 @@ impl Session {
                 Err(why) => ready.blind.push((spot.clone(), why)),
             }
         }
-        let rules = match flow.as_ref().filter(|_| order.rules).map(RuleTrace::open) {
-            Some(Ok(trace)) => Some(trace),
-            Some(Err(error)) => {
-                ready.no_rules = Some(crate::error::chain(&error));
-                None
-            }
-            None => None,
-        };
+        let traced = flow.as_ref().filter(|_| order.rules);
+        let rules = traced.and_then(|flow| or_why(RuleTrace::open(flow), &mut ready.no_rules));
+        let counters = traced.and_then(|_| or_why(LegacyCounters::look(), &mut ready.no_rules));
+        let heard = flow.as_ref().filter(|_| order.drops);
+        let drops = heard.and_then(|flow| or_why(Drops::open(flow, &namespaces(order)), &mut ready.no_drops));
         let deadline = Instant::now() + Duration::from_millis(limits.millis);
         let starts_only = order.starts_only;
         let session =
-            Self { watches, rules, flow, starts_only, limits, deadline, packets: 0, bytes: 0, left_out: 0 };
+            Self { watches, rules, counters, drops, flow, starts_only, limits, deadline, packets: 0, bytes: 0, left_out: 0 };
         Ok((session, ready))
     }
 
@@ -171,6 +172,9 @@ impl Session {
         {
             tracing::warn!(error = crate::error::chain(&error), "the kernel's words about rules ended");
             self.rules = None;
+        }
+        if let Some(drops) = &mut self.drops {
+            drops.take();
         }
         let mut frames = Vec::new();
         for (spot, watch) in &mut self.watches {
@@ -206,6 +210,7 @@ impl Session {
         let mut polled = vec![PollFd::new(stopper.0.bell.as_fd(), PollFlags::POLLIN)];
         polled.extend(self.watches.iter().map(|(_, watch)| PollFd::new(watch.as_fd(), PollFlags::POLLIN)));
         polled.extend(self.rules.iter().map(|rules| PollFd::new(rules.as_fd(), PollFlags::POLLIN)));
+        polled.extend(self.drops.iter().map(|drops| PollFd::new(drops.as_fd(), PollFlags::POLLIN)));
         let left = self.deadline.saturating_duration_since(Instant::now());
         match nix::poll::ppoll(&mut polled, Some(TimeSpec::from_duration(left)), None) {
             Ok(_) | Err(nix::errno::Errno::EINTR) => Ok(()),
@@ -229,8 +234,39 @@ impl Session {
             }
             None => {}
         }
+        if let Some(Ok(changes)) = self.counters.take().map(|counters| counters.changes()) {
+            for change in changes {
+                tell(Event::Counter(change));
+            }
+        }
+        if let Some(Ok((drops, beyond))) = self.drops.take().map(Drops::finish) {
+            rules_lost += beyond;
+            for drop in drops {
+                tell(Event::Drop(drop));
+            }
+        }
         tell(Event::End { lost: self.left_out + dropped, rules_lost, why });
     }
+}
+
+/// What was opened; why it was not goes to `why`, unless there is a reason already.
+fn or_why<T, E: std::error::Error + 'static>(opened: Result<T, E>, why: &mut Option<String>) -> Option<T> {
+    match opened {
+        Ok(opened) => Some(opened),
+        Err(error) => {
+            why.get_or_insert_with(|| crate::error::chain(&error));
+            None
+        }
+    }
+}
+
+/// This host's own namespace and those of the containers where it watches: drops inside of others are not of its flow.
+fn namespaces(order: &Order) -> Vec<u32> {
+    let inside = order.spots.iter().filter_map(|spot| spot.inside);
+    let mut all: Vec<u32> = netns::own().ok().into_iter().chain(inside).filter_map(|inode| inode.try_into().ok()).collect();
+    all.sort_unstable();
+    all.dedup();
+    all
 }
 
 /// The filter for the kernel, for each kind of link where they differ.

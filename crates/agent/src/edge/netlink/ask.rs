@@ -49,11 +49,9 @@ impl Netlink {
     /// # Errors
     /// The kernel's no, or a broken conversation.
     pub fn ask_route(&mut self, question: &RouteNetlinkMessage) -> Result<RouteNetlinkMessage, NetlinkError> {
-        let kind = question.message_type();
-        let body = self.ask(|body| write_message(question, body))?.map_err(NetlinkError::Refused)?;
+        let (kind, body) = self.ask(|body| write_message(question, body))?.map_err(NetlinkError::Refused)?;
         let mut header = NetlinkHeader::default();
-        // Of the same object: RTM_NEW… comes two before RTM_GET….
-        header.message_type = kind - 2;
+        header.message_type = kind;
         RouteNetlinkMessage::deserialize(&header, &body).map_err(|error| NetlinkError::Decode(error.to_string()))
     }
 
