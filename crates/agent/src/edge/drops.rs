@@ -293,9 +293,10 @@ fn refused(doing: &'static str, error: impl std::error::Error + Send + Sync + 's
     let mut link: Option<&(dyn std::error::Error + 'static)> = Some(&error);
     while let Some(cause) = link {
         if let Some(error) = cause.downcast_ref::<io::Error>()
-            && matches!(error.raw_os_error(), Some(libc::EPERM | libc::EACCES))
+            // EACCES is what the verifier says to a program that it does not like.
+            && error.raw_os_error() == Some(libc::EPERM)
         {
-            return DropsError::NotAllowed(io::Error::from(error.kind()));
+            return DropsError::NotAllowed(io::Error::from_raw_os_error(libc::EPERM));
         }
         link = cause.source();
     }

@@ -34,7 +34,7 @@ const LIST_BYTES_MAX: u64 = 16 << 20;
 /// When the conversation with the kernel fails. That it would send it nowhere is an answer.
 pub fn route(netlink: &mut Netlink, question: &RouteQuestion) -> Result<RouteAnswer, NetlinkError> {
     let iif = question.iif.as_deref().map(|name| index(netlink, name)).transpose()?;
-    let request = request(question, iif, RouteFlags::LookupTable);
+    let request = request(question, iif, RouteFlags::empty());
     let message = match ask(netlink, RouteNetlinkMessage::GetRoute(request))? {
         Ok(RouteNetlinkMessage::NewRoute(message)) => message,
         Ok(other) => return Err(NetlinkError::Decode(format!("{other:?} as the answer about a route"))),
@@ -45,7 +45,7 @@ pub fn route(netlink: &mut Netlink, question: &RouteQuestion) -> Result<RouteAns
     };
     let mut way = way(netlink, &message)?;
     // The route itself has what the answer about a packet has not. Without one (IPv6 has it in the answer) that is all.
-    let whole = self::request(question, iif, RouteFlags::LookupTable | RouteFlags::FibMatch);
+    let whole = self::request(question, iif, RouteFlags::FibMatch);
     if let Ok(RouteNetlinkMessage::NewRoute(route)) = ask(netlink, RouteNetlinkMessage::GetRoute(whole))? {
         way.protocol = protocol(&route);
         way.metric = metric(&route).or(way.metric);
@@ -64,7 +64,9 @@ fn request(question: &RouteQuestion, iif: Option<u32>, flags: RouteFlags) -> Rou
     let bits = if question.destination.is_ipv4() { 32 } else { 128 };
     request.header.address_family = family(question.destination);
     request.header.destination_prefix_length = bits;
-    request.header.flags = flags;
+    // IPv6 tells the table unasked, and refuses to be asked (`inet6_rtm_valid_getroute_req`).
+    let table = if question.destination.is_ipv4() { RouteFlags::LookupTable } else { RouteFlags::empty() };
+    request.header.flags = flags | table;
     request.attributes.push(RouteAttribute::Destination(question.destination.into()));
     if let Some(source) = question.source {
         request.header.source_prefix_length = bits;

@@ -39,6 +39,25 @@ impl KernelDrop {
     }
 }
 
+impl KernelDrop {
+    /// What happened, as a sentence: of the reason, or of the place where the kernel gives no reason.
+    #[must_use]
+    pub fn sentence(&self) -> Option<&'static str> {
+        match (self.reason.as_str(), self.location.as_deref()) {
+            ("NOT_SPECIFIED", Some("ip_error")) => Some(
+                "this host has no route for it, or one that refuses or drops it, or does not forward there",
+            ),
+            ("NOT_SPECIFIED", Some("ip6_pkt_drop" | "ip6_pkt_discard" | "ip6_pkt_prohibit")) => {
+                Some("this host has no route for it, or one that refuses it")
+            }
+            ("NOT_SPECIFIED", Some("dst_discard" | "dst_discard_out")) => {
+                Some("a route drops it (blackhole)")
+            }
+            (reason, _) => sentence(reason),
+        }
+    }
+}
+
 /// What a reason of the kernel's means, as a sentence; none for those that say nothing to somebody who runs hosts.
 #[must_use]
 pub fn sentence(reason: &str) -> Option<&'static str> {

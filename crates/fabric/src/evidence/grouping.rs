@@ -2,16 +2,23 @@
 //!
 //! The kernel's number for a packet comes again with later packets of the same flow. But whoever asked for the trace
 //! did it with a rule of his own that accepts, in a chain that comes before all others: its message begins a packet.
+//!
+//! And the number changes on the way where a bridge asks the rules of IP (`br_netfilter`, as Docker wants it): it is made
+//! of the interface too, which is the port at first and then the bridge. Then the packet is known by its headers.
 
 use std::collections::BTreeMap;
 
-use super::trace_bytes::TraceMessage;
+use super::trace_bytes::{Likeness, TraceMessage};
 use super::{PacketSummary, Verdict};
 
 /// Packets that are kept of one trace. A trace follows a few probes; one that is left on a busy flow must end somewhere.
 pub const PACKETS_MAX: usize = 1024;
 /// Steps that are kept of one packet: more than the longest way through the rules of a host with Kubernetes.
 pub const STEPS_MAX: usize = 512;
+
+/// How many packets back one is looked for whose number has changed: as many as can be under way at once in one host's
+/// rules, many times over.
+const RECENT_MAX: usize = 64;
 
 /// How the names of the chains begin that ask for traces, of this trace and of others at the same time. (The table
 /// that keeps the cluster has the same name in another family, and is evidence like any other.)
@@ -54,6 +61,8 @@ pub struct Grouping {
     trails: Vec<Trail>,
     /// Which of the trails a number means now.
     open: BTreeMap<u32, usize>,
+    /// What each of the trails is known by.
+    known: Vec<Option<Likeness>>,
     packets_left_out: u64,
 }
 
@@ -61,14 +70,22 @@ impl Grouping {
     /// For the trace that the rules of the table `own` ask for.
     #[must_use]
     pub fn new(own: &str) -> Self {
-        Self { own: own.to_owned(), trails: Vec::new(), open: BTreeMap::new(), packets_left_out: 0 }
+        Self {
+            own: own.to_owned(),
+            trails: Vec::new(),
+            open: BTreeMap::new(),
+            known: Vec::new(),
+            packets_left_out: 0,
+        }
     }
 
     /// Takes a message in. One of a packet that somebody else traces is passed over.
     pub fn take(&mut self, message: TraceMessage) {
         let is_asking = message.chain.starts_with(ASKING_CHAINS);
         if is_asking && message.table == self.own && message.handle.is_some() {
-            self.begin(message.id);
+            self.begin(message.id, message.likeness.clone());
+        } else if let Some(likeness) = &message.likeness {
+            self.recognise(message.id, likeness);
         }
         let Some(trail) = self.open.get(&message.id).and_then(|nth| self.trails.get_mut(*nth)) else {
             return;
@@ -79,7 +96,9 @@ impl Grouping {
             trail.packet.get_or_insert_with(|| packet.clone());
             trail.last = Some(packet);
         }
-        if is_asking {
+        let is_end_of_chain =
+            message.handle.is_none() && matches!(message.verdict, Verdict::Continue | Verdict::Return);
+        if is_asking || is_end_of_chain {
             return;
         }
         let TraceMessage { family, table, chain, handle, verdict, .. } = message;
@@ -90,10 +109,27 @@ impl Grouping {
         }
     }
 
-    fn begin(&mut self, id: u32) {
+    /// A number that is shown with a packet means that packet from here on.
+    fn recognise(&mut self, id: u32, likeness: &Likeness) {
+        let is_it = |nth: &usize| self.known[*nth].as_ref() == Some(likeness);
+        if self.open.get(&id).is_some_and(is_it) {
+            return;
+        }
+        let recent = (0..self.trails.len()).rev().take(RECENT_MAX);
+        let goes_on =
+            |nth: &usize| !self.trails[*nth].steps.last().is_some_and(|(_, verdict)| verdict.ends());
+        match recent.filter(is_it).find(goes_on) {
+            Some(nth) => self.open.insert(id, nth),
+            // Somebody else's packet.
+            None => self.open.remove(&id),
+        };
+    }
+
+    fn begin(&mut self, id: u32, likeness: Option<Likeness>) {
         if self.trails.len() < PACKETS_MAX {
             self.open.insert(id, self.trails.len());
             self.trails.push(Trail::default());
+            self.known.push(likeness);
         } else {
             self.open.remove(&id);
             self.packets_left_out += 1;

@@ -4,6 +4,8 @@
 //! interfaces; the later ones only the rule. A name that is too long or an attribute that is cut makes the message
 //! malformed; what is not known is passed over.
 
+use byway_wire::{IcmpMessage, Packet, Transport};
+
 use super::{PacketSummary, Verdict};
 
 /// `NFNL_SUBSYS_NFTABLES << 8 | NFT_MSG_TRACE`.
@@ -49,6 +51,35 @@ pub struct TraceMessage {
     pub oif: Option<u32>,
     /// The packet, if it is shown.
     pub packet: Option<PacketSummary>,
+    /// What of a packet that is shown neither routers nor NAT change.
+    pub likeness: Option<Likeness>,
+}
+
+/// What tells a packet from others of its flow, as far as its headers do: the protocol, IPv4's identification, an echo's
+/// number, TCP's numbers and flags, UDP's length.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Likeness(u8, Option<u32>, u64);
+
+impl Likeness {
+    fn of(packet: &Packet<'_>) -> Self {
+        let number = match packet.transport {
+            Transport::Icmp(icmp) => match icmp.message {
+                IcmpMessage::EchoRequest(echo) | IcmpMessage::EchoReply(echo) => {
+                    u64::from(icmp.kind) << 32 | u64::from(echo.sequence)
+                }
+                IcmpMessage::Error(_) | IcmpMessage::Other(_) => {
+                    u64::from(icmp.kind) << 32 | u64::from(icmp.code)
+                }
+            },
+            Transport::Tcp(tcp) => {
+                u64::from(tcp.sequence) << 32 | u64::from(tcp.acknowledgement ^ u32::from(tcp.flags.0))
+            }
+            Transport::TcpStart(start) => u64::from(start.sequence) << 32,
+            Transport::Udp(udp) => u64::from(udp.length),
+            Transport::Other(_) => 0,
+        };
+        Self(packet.protocol, packet.identification, number)
+    }
 }
 
 /// A message that is no trace message as the kernel makes them.
@@ -67,6 +98,8 @@ pub fn read(body: &[u8]) -> Result<TraceMessage, Malformed> {
         let (kind, value) = attribute?;
         parts.take(kind, value)?;
     }
+    let (packet, likeness) =
+        parts.network.and_then(|network| shown(network, parts.transport.unwrap_or_default())).unzip();
     Ok(TraceMessage {
         id: parts.id.ok_or(Malformed("no packet number"))?,
         family: family(header[0]),
@@ -76,7 +109,8 @@ pub fn read(body: &[u8]) -> Result<TraceMessage, Malformed> {
         verdict: parts.verdict.ok_or(Malformed("no verdict"))?,
         iif: parts.iif,
         oif: parts.oif,
-        packet: parts.network.and_then(|network| packet(network, parts.transport.unwrap_or_default())),
+        packet,
+        likeness,
     })
 }
 
@@ -153,7 +187,7 @@ fn verdict(nested: &[u8]) -> Result<Verdict, Malformed> {
 }
 
 /// Joins the two headers that the kernel shows to what can be read of the packet.
-fn packet(network: &[u8], transport: &[u8]) -> Option<PacketSummary> {
+fn shown(network: &[u8], transport: &[u8]) -> Option<(PacketSummary, Likeness)> {
     let first = *network.first()?;
     let is_next = match first >> 4 {
         4 => network.len() == usize::from(first & 15) * 4,
@@ -161,7 +195,8 @@ fn packet(network: &[u8], transport: &[u8]) -> Option<PacketSummary> {
         _ => network.get(6).is_some_and(|next| matches!(next, 6 | 17 | 58 | 132)),
     };
     let bytes = if is_next { [network, transport].concat() } else { network.to_vec() };
-    PacketSummary::read(&bytes)
+    let packet = Packet::decode(&bytes).ok()?;
+    Some((PacketSummary::of(&packet), Likeness::of(&packet)))
 }
 
 /// `NFPROTO_*` of `linux/netfilter.h`.

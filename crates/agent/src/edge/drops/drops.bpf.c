@@ -75,7 +75,15 @@ volatile const u32 CONSUMED = 0;
 // A packet at an offset into the bytes that were read.
 struct packet { u32 protocol; u32 transport; u32 is_fragment; u8 source[16]; u8 destination[16]; };
 
-#define AT(bytes, at) ((at) < HEAD ? (bytes)[(at) & (HEAD - 1)] : 0)
+// A byte of the packet, or 0 behind its end. The mask is nothing to the value, and tells the verifier what the compiler
+// knows; written in assembly, for else the compiler leaves it out.
+INLINE u8 AT(const u8 *bytes, u64 at)
+{
+	if (at >= HEAD)
+		return 0;
+	asm volatile("%0 &= 127" : "+r"(at));
+	return bytes[at];
+}
 
 INLINE void address(u8 *to, const u8 *head, u32 at, u32 length)
 {
