@@ -5,6 +5,8 @@
 mod common;
 
 use std::fs::File;
+use std::io::Read as _;
+use std::process::Stdio;
 
 use byway_agent::edge::rule_trace::RuleTrace;
 use byway_fabric::evidence::{Flow, Owner, TracedPacket};
@@ -16,13 +18,21 @@ use nix::sched::{CloneFlags, setns, unshare};
 
 /// What an agent of this host would see: its network, and its own programs.
 fn as_on<T: Send>(lab: &Lab, host: &str, work: impl FnOnce() -> T + Send) -> T {
-    let mounts = File::open(format!("/proc/{}/ns/mnt", lab.engine_pid(host).unwrap())).unwrap();
-    let joined = lab.inside(host, || {
+    // A command that has joined the host shows its mounts, as long as it runs.
+    let mut command = lab.command(host, "sh");
+    command.args(["-c", "echo joined; read end"]).stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut joined = command.spawn().unwrap();
+    let mut said = [0; 7];
+    joined.stdout.take().unwrap().read_exact(&mut said).unwrap();
+    let mounts = File::open(format!("/proc/{}/ns/mnt", joined.id())).unwrap();
+    drop(joined.stdin.take());
+    joined.wait().unwrap();
+    let done = lab.inside(host, || {
         unshare(CloneFlags::CLONE_FS).unwrap();
         setns(&mounts, CloneFlags::CLONE_NEWNS).unwrap();
         work()
     });
-    joined.unwrap()
+    done.unwrap()
 }
 
 #[test]
@@ -44,7 +54,11 @@ fn the_raw_drop_of_docker_28_is_named_as_dockers_in_the_words_of_iptables() {
     let (packets, _) = as_on(&lab, "docker41", finish).unwrap();
     let drops: Vec<_> = packets.iter().filter_map(TracedPacket::end).collect();
     let end = drops.first().unwrap_or_else(|| panic!("{packets:#?}"));
-    assert_eq!((end.table.as_str(), end.chain.as_str(), end.owner), ("raw", "PREROUTING", Owner::Docker));
+    assert_eq!(
+        (end.table.as_str(), end.chain.as_str(), end.owner),
+        ("raw", "PREROUTING", Owner::Docker),
+        "{end:?}"
+    );
     assert_eq!(end.rule.as_deref(), Some(format!("-A PREROUTING -d {to}/32 ! -i docker0 -j DROP").as_str()));
     assert_eq!(run(&lab, "docker41", "nft list tables"), before);
 }
