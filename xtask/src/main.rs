@@ -74,12 +74,14 @@ const ENGINES_BENCHES: [&str; 2] = ["paths", "flushes"];
 
 fn demo(rest: &[&str]) -> Outcome {
     packages::install(&LAB)?;
+    packages::install_compiler()?;
     run(cargo().args(["build", "--package", "byway"]))?;
     run(Command::new(target("debug/byway")).args(["lab", "demo"]).args(rest))
 }
 
 fn test(rest: &[&str]) -> Outcome {
     packages::install(&LAB)?;
+    packages::install_compiler()?;
     packages::install(&TESTS)?;
     engines::set_up(true)?;
     if Command::new("cargo-nextest").arg("--version").output().is_err() {
@@ -95,6 +97,7 @@ fn test(rest: &[&str]) -> Outcome {
 
 fn bench(names: &[&str]) -> Outcome {
     packages::install(&LAB)?;
+    packages::install_compiler()?;
     packages::install(&TESTS)?;
     // Who is not root gets the other benches, and from these a sentence.
     let is_wanted = |bench: &&str| names.is_empty() || names.iter().any(|name| bench.contains(name));

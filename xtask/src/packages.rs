@@ -22,6 +22,14 @@ pub(crate) fn install(wanted: &[(&str, &str)]) -> Outcome {
     run(apt("install").args(["--yes", "--no-install-recommends"]).args(&missing))
 }
 
+/// Installs clang, which compiles the eBPF program, unless there is one of any version.
+pub(crate) fn install_compiler() -> Outcome {
+    let versions = (11..=22).map(|version| format!("clang-{version}"));
+    let is_one_there = std::env::var_os("CLANG").is_some()
+        || versions.chain(["clang".to_owned()]).any(|name| is_there(&name));
+    if is_one_there { Ok(()) } else { install(&[("clang", "clang")]) }
+}
+
 /// Whether we are the machine's root, or a user namespace's.
 pub(crate) fn is_root() -> bool {
     std::fs::metadata("/proc/self").is_ok_and(|me| std::os::unix::fs::MetadataExt::uid(&me) == 0)

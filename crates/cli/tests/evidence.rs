@@ -3,7 +3,7 @@
 //!
 //! docker41 and docker42 pass packets on between their containers; what stands in the way is put there by each story.
 
-#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a kernel that refuses here is a failed test")]
+#![expect(clippy::unwrap_used, reason = "a kernel that refuses here is a failed test")]
 
 use std::net::IpAddr;
 use std::os::fd::AsFd;

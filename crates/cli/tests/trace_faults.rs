@@ -72,13 +72,12 @@ fn without_a_fault_everything_arrives_there_and_back_in_both_families_and_all_pr
     let lab = by_hand(2);
     run(&lab, "c42", "python3 -c '
 import os, socket
-for family in (socket.AF_INET, socket.AF_INET6):
-    tcp = socket.create_server((\"\", 80), family=family)
-    udp = socket.socket(family, socket.SOCK_DGRAM); udp.bind((\"\", 53))
-    if os.fork() == 0:
-        while True: tcp.accept()[0].close()
-    if os.fork() == 0:
-        while True: udp.sendto(*udp.recvfrom(65536))
+tcp = socket.create_server((\"\", 80), family=socket.AF_INET6, dualstack_ipv6=True)
+udp = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM); udp.bind((\"\", 53))
+if os.fork() == 0:
+    while True: tcp.accept()[0].close()
+if os.fork() == 0:
+    while True: udp.sendto(*udp.recvfrom(65536))
 ' >/dev/null 2>&1");
     for (source, destination) in
         [("172.41.0.2", "172.42.0.2"), ("fd00:172:41::2", "fd00:172:42::2")]
@@ -131,10 +130,10 @@ fn the_drop_policy_of_somebodys_table_is_told_from_a_rule() {
     story(
         PING,
         "docker42",
-        "nft 'add table inet theirs; add chain inet theirs fwd { type filter hook forward priority 10; policy drop; }'",
+        "nft 'add table inet theirs; add chain inet theirs deny { type filter hook forward priority 10; policy drop; }'",
         "policy",
         "docker42",
-        &["table inet theirs, chain fwd"],
+        &["table inet theirs, chain deny"],
     );
 }
 
@@ -342,7 +341,8 @@ fn a_subnet_that_two_hosts_have() {
     story(
         PING,
         "docker41",
-        "ip link add dup type bridge; ip link set dup up; ip address add 172.42.0.1/16 dev dup",
+        "ip route del 172.42.0.0/16; ip route add 172.42.0.0/16 via 192.168.199.42 metric 172
+         ip link add dup type bridge; ip link set dup up; ip address add 172.42.0.1/16 dev dup",
         "duplicate-subnet",
         "docker41",
         &["docker42 by the inventory", "dup"],

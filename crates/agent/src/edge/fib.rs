@@ -35,7 +35,7 @@ const LIST_BYTES_MAX: u64 = 16 << 20;
 pub fn route(netlink: &mut Netlink, question: &RouteQuestion) -> Result<RouteAnswer, NetlinkError> {
     let iif = question.iif.as_deref().map(|name| index(netlink, name)).transpose()?;
     let request = request(question, iif, RouteFlags::empty());
-    let message = match ask(netlink, RouteNetlinkMessage::GetRoute(request))? {
+    let message = match ask(netlink, &RouteNetlinkMessage::GetRoute(request))? {
         Ok(RouteNetlinkMessage::NewRoute(message)) => message,
         Ok(other) => return Err(NetlinkError::Decode(format!("{other:?} as the answer about a route"))),
         Err(refusal) => {
@@ -46,7 +46,7 @@ pub fn route(netlink: &mut Netlink, question: &RouteQuestion) -> Result<RouteAns
     let mut way = way(netlink, &message)?;
     // The route itself has what the answer about a packet has not. Without one (IPv6 has it in the answer) that is all.
     let whole = self::request(question, iif, RouteFlags::FibMatch);
-    if let Ok(RouteNetlinkMessage::NewRoute(route)) = ask(netlink, RouteNetlinkMessage::GetRoute(whole))? {
+    if let Ok(RouteNetlinkMessage::NewRoute(route)) = ask(netlink, &RouteNetlinkMessage::GetRoute(whole))? {
         way.protocol = protocol(&route);
         way.metric = metric(&route).or(way.metric);
     }
@@ -181,7 +181,7 @@ pub fn neighbour(
         IpAddr::V4(address) => NeighbourAddress::Inet(address),
         IpAddr::V6(address) => NeighbourAddress::Inet6(address),
     }));
-    let message = match ask(netlink, RouteNetlinkMessage::GetNeighbour(request))? {
+    let message = match ask(netlink, &RouteNetlinkMessage::GetNeighbour(request))? {
         Ok(RouteNetlinkMessage::NewNeighbour(message)) => message,
         Ok(other) => return Err(NetlinkError::Decode(format!("{other:?} as the answer about a neighbour"))),
         Err(refusal) if refusal.raw_os_error() == Some(libc::ENOENT) => return Ok(None),
@@ -240,6 +240,7 @@ pub fn link(netlink: &mut Netlink, name: &str) -> Result<Option<LinkState>, Netl
     Ok(Some(link))
 }
 
+#[derive(Clone, Copy)]
 enum Link<'a> {
     Name(&'a str),
     Index(u32),
@@ -252,7 +253,7 @@ fn get_link(netlink: &mut Netlink, which: Link<'_>) -> Result<Option<LinkMessage
         Link::Index(index) => request.header.index = index,
     }
     request.attributes.push(LinkAttribute::ExtMask(vec![LinkExtentMask::SkipStats]));
-    match ask(netlink, RouteNetlinkMessage::GetLink(request))? {
+    match ask(netlink, &RouteNetlinkMessage::GetLink(request))? {
         Ok(RouteNetlinkMessage::NewLink(message)) => Ok(Some(message)),
         Ok(other) => Err(NetlinkError::Decode(format!("{other:?} as the answer about a link"))),
         Err(refusal) if refusal.raw_os_error() == Some(libc::ENODEV) => Ok(None),
@@ -277,7 +278,7 @@ fn name(netlink: &mut Netlink, index: u32) -> Result<Option<String>, NetlinkErro
 
 fn ask(
     netlink: &mut Netlink,
-    message: RouteNetlinkMessage,
+    message: &RouteNetlinkMessage,
 ) -> Result<io::Result<RouteNetlinkMessage>, NetlinkError> {
     let answer = netlink.ask(|body| {
         let start = body.len();

@@ -133,7 +133,12 @@ impl Plan {
             },
             // Nobody of the cluster has it, unless this very host sees it on one of its own bridges.
             None => matches!(this.other, Whereabouts::Container(_) | Whereabouts::Own { .. } | Whereabouts::Nobody { .. })
-                .then(|| Side { host: host.clone(), this: this.other.clone(), other: this.this.clone() }),
+                .then(|| Side {
+                    host: host.clone(),
+                    this: this.other.clone(),
+                    other: this.this.clone(),
+                    doors: this.doors.clone(),
+                }),
         };
         let inside = match &this.this {
             Whereabouts::Container(cable) => Some(cable.inode),
@@ -229,10 +234,15 @@ fn pair(args: &TraceArgs, source: &End, destination: &End) -> Result<(IpAddr, Ip
 
 /// Both ends as the host of the first one sees them.
 async fn side(stations: &Stations, host: &HostName, this: IpAddr, other: IpAddr) -> Result<Side> {
-    let what = Search { addresses: vec![this, other], containers: Vec::new() };
+    let own = stations.cluster.host(host).map(|host| host.addresses.clone()).unwrap_or_default();
+    let what = Search { addresses: [&[this, other], own.as_slice()].concat(), containers: Vec::new() };
     let found = stations.search(host, what).await?;
     let of = |address| found.whereabouts(address).cloned().context("the answer lacks an address");
-    Ok(Side { host: host.clone(), this: of(this)?, other: of(other)? })
+    let door = |address: &IpAddr| match found.whereabouts(*address) {
+        Some(Whereabouts::Own { interface }) => Some((*address, interface.clone())),
+        _ => None,
+    };
+    Ok(Side { host: host.clone(), this: of(this)?, other: of(other)?, doors: own.iter().filter_map(door).collect() })
 }
 
 /// The address with which a host itself speaks to somebody.
@@ -478,9 +488,9 @@ impl Plan {
             }
         }
         for (host, question) in &mut questions {
-            // As the packet came in there, last of all: routed packets are asked for with their own source.
+            // As it came in there, or should have.
             let came_in = journey.hops.iter().rev().find(|hop| {
-                hop.at.host == *host && hop.at.container.is_none() && hop.at.direction == Direction::In && hop.seen.is_some()
+                hop.at.host == *host && hop.at.container.is_none() && hop.at.direction == Direction::In
             });
             let bridge = |name: &str| self.bridge_of(host, name).unwrap_or_else(|| name.to_owned());
             question.route = Some(RouteQuestion {

@@ -159,6 +159,7 @@ mod tests {
             iif: Some(3),
             oif: None,
             packet: None,
+            likeness: None,
         }
     }
 

@@ -182,18 +182,20 @@ fn comment(rule: &str) -> Option<&str> {
     }
 }
 
+/// How comments begin by which programs are known.
+const WORDS: [(&str, Owner); 8] = [
+    ("byway", Owner::Byway),
+    ("cali:", Owner::Kubernetes),
+    ("cilium", Owner::Kubernetes),
+    ("kubernetes", Owner::Kubernetes),
+    ("flannel", Owner::Kubernetes),
+    ("kube-router", Owner::Kubernetes),
+    ("netavark", Owner::Podman),
+    ("generated for lxd", Owner::Lxd),
+];
+
 fn by_comment(comment: &str) -> Option<Owner> {
     let starts = |word: &str| comment.get(..word.len()).is_some_and(|start| start.eq_ignore_ascii_case(word));
-    const WORDS: [(&str, Owner); 8] = [
-        ("byway", Owner::Byway),
-        ("cali:", Owner::Kubernetes),
-        ("cilium", Owner::Kubernetes),
-        ("kubernetes", Owner::Kubernetes),
-        ("flannel", Owner::Kubernetes),
-        ("kube-router", Owner::Kubernetes),
-        ("netavark", Owner::Podman),
-        ("generated for lxd", Owner::Lxd),
-    ];
     WORDS.iter().find(|(word, _)| starts(word)).map(|(_, owner)| *owner)
 }
 

@@ -100,7 +100,7 @@ mod tests {
             [0, types.len(), types.len(), strings.len()].map(|length| u32::try_from(length).unwrap());
         let mut bytes = [MAGIC.to_ne_bytes(), [1, 0]].concat();
         bytes.extend(24_u32.to_ne_bytes());
-        lengths.iter().for_each(|length| bytes.extend(length.to_ne_bytes()));
+        bytes.extend(lengths.into_iter().flat_map(u32::to_ne_bytes));
         [bytes, types, strings.to_vec()].concat()
     }
 

@@ -9,7 +9,7 @@ use byway_wire::{IcmpMessage, Packet, Transport};
 use super::{PacketSummary, Verdict};
 
 /// `NFNL_SUBSYS_NFTABLES << 8 | NFT_MSG_TRACE`.
-pub const TRACE: u16 = 10 << 8 | 17;
+pub const TRACE: u16 = 0x0a11;
 /// Names of tables and chains (`NFT_NAME_MAXLEN`).
 const NAME_BYTES_MAX: usize = 256;
 /// `struct nfgenmsg`.
@@ -260,7 +260,7 @@ pub(super) mod tests {
 
     fn message(parts: &[(u16, Vec<u8>)]) -> Vec<u8> {
         let mut body = vec![2, 0, 0, 0];
-        parts.iter().for_each(|(kind, value)| body.extend(nla(*kind, value)));
+        body.extend(parts.iter().flat_map(|(kind, value)| nla(*kind, value)));
         body
     }
 

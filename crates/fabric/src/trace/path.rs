@@ -1,5 +1,7 @@
 //! Which interfaces a packet should pass, worked out from where both ends are.
 
+use std::net::IpAddr;
+
 use super::{Cable, Whereabouts};
 use crate::cluster::HostName;
 use crate::journey::{Direction, WatchPoint};
@@ -13,6 +15,8 @@ pub struct Side {
     pub this: Whereabouts,
     /// Where the other end is.
     pub other: Whereabouts,
+    /// The host's own addresses on the underlay, and the interfaces that have them.
+    pub doors: Vec<(IpAddr, String)>,
 }
 
 /// The points of the way there and of the way back.
@@ -37,24 +41,38 @@ pub fn predict(from: &Side, to: Option<&Side>) -> Path {
 }
 
 fn between(from: Option<&Side>, to: Option<&Side>) -> Vec<WatchPoint> {
-    let out = from.map(|side| side.outwards(Direction::Out)).unwrap_or_default();
-    let mut inwards = to.map(|side| side.outwards(Direction::In)).unwrap_or_default();
+    let out = from.map(|side| side.outwards(Direction::Out, side.exit())).unwrap_or_default();
+    let entry = |side: &Side| from.and_then(|from| side.door_from(from)).or_else(|| side.exit());
+    let mut inwards = to.map(|side| side.outwards(Direction::In, entry(side))).unwrap_or_default();
     inwards.reverse();
     out.into_iter().chain(inwards).collect()
 }
 
 impl Side {
-    /// The points from this end to the uplink, as packets pass them that leave (`Out`) or come (`In`).
-    fn outwards(&self, leaving: Direction) -> Vec<WatchPoint> {
+    /// The interface by which packets to the other end leave.
+    fn exit(&self) -> Option<String> {
+        match &self.other {
+            Whereabouts::Away { interface, .. } => Some(interface.clone()),
+            _ => None,
+        }
+    }
+
+    /// The interface by which packets of the other side come: the one that has the address to which they are sent on.
+    /// That need not be the one by which answers leave.
+    fn door_from(&self, other: &Self) -> Option<String> {
+        let Whereabouts::Away { via: Some(via), .. } = &other.other else { return None };
+        self.doors.iter().find(|(address, _)| address == via).map(|(_, interface)| interface.clone())
+    }
+
+    /// The points from this end to an uplink, as packets pass them that leave (`Out`) or come (`In`).
+    fn outwards(&self, leaving: Direction, uplink: Option<String>) -> Vec<WatchPoint> {
         let mut points = Vec::new();
         match &self.this {
             Whereabouts::Container(cable) => points.extend(cable.points(&self.host, leaving, true)),
             Whereabouts::Nobody { interface } => points.push(on(&self.host, interface, turned(leaving))),
             _ => {}
         }
-        if let Whereabouts::Away { interface, .. } = &self.other {
-            points.push(on(&self.host, interface, leaving));
-        }
+        points.extend(uplink.map(|interface| on(&self.host, &interface, leaving)));
         points
     }
 }

@@ -3,7 +3,7 @@
 //! NAT may change addresses, ports and the id of an echo. What it leaves alone is what the probes are known by: the
 //! first bytes of their data, and for TCP, which has none yet, the sequence number.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use byway_wire::{Frame as Decoded, Icmp, IcmpMessage, Packet, PacketKey, TcpFlags, Transport};
@@ -141,8 +141,6 @@ struct Known {
     starts: BTreeMap<u32, u16>,
     /// Answers of UDP, as NAT leaves them to be told.
     answers: BTreeMap<PacketKey, u16>,
-    /// Keys of the probes themselves.
-    requests: BTreeSet<PacketKey>,
 }
 
 impl Known {
@@ -156,9 +154,7 @@ impl Known {
                 }
             }
             if let (Transport::Udp(udp), ProbeKind::Udp) = (&packet.transport, probes.kind) {
-                if probes.of_data(udp.payload).is_some() && Some(udp.destination_port) == probes.to.port {
-                    known.requests.extend(packet.key());
-                } else if let Some(nth) = probes.of_port(udp.destination_port)
+                if let Some(nth) = probes.of_port(udp.destination_port)
                     && Some(udp.source_port) == probes.to.port
                 {
                     known.answers.extend(packet.key().map(|key| (key, nth)));
@@ -191,8 +187,9 @@ impl Known {
                 }
             }
             (Transport::Udp(udp), ProbeKind::Udp) => {
-                let key = packet.key()?;
-                match self.answers.get(&key) {
+                // A program that sends back what it got makes an answer with the key of the question: its port tells.
+                let is_question = Some(udp.destination_port) == probes.to.port && Some(udp.source_port) != probes.to.port;
+                match self.answers.get(&packet.key()?).filter(|_| !is_question) {
                     Some(nth) => Some((*nth, Role::Reply(Answer::Answered))),
                     None => Some((probes.of_data(udp.payload)?, Role::Request)),
                 }

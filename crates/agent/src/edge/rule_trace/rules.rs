@@ -13,11 +13,11 @@ use Expression::{Compare, Load, LoadProtocol};
 
 /// `NFNL_SUBSYS_NFTABLES`.
 pub(super) const SUBSYSTEM: u8 = 10;
-/// `NFT_MSG_NEWTABLE`, `NFT_MSG_DELTABLE`, `NFT_MSG_NEWCHAIN`, `NFT_MSG_NEWRULE`.
-const NEWTABLE: u16 = 10 << 8;
-const DELTABLE: u16 = 10 << 8 | 2;
-const NEWCHAIN: u16 = 10 << 8 | 3;
-const NEWRULE: u16 = 10 << 8 | 6;
+/// `NFNL_SUBSYS_NFTABLES << 8`, with `NFT_MSG_NEWTABLE`, `NFT_MSG_DELTABLE`, `NFT_MSG_NEWCHAIN`, `NFT_MSG_NEWRULE`.
+const NEWTABLE: u16 = 0x0a00;
+const DELTABLE: u16 = 0x0a02;
+const NEWCHAIN: u16 = 0x0a03;
+const NEWRULE: u16 = 0x0a06;
 /// `NLM_F_APPEND`.
 const APPEND: u16 = 0x800;
 /// `NFT_TABLE_F_OWNER`: the table goes with the socket that made it, since Linux 5.12.
@@ -215,7 +215,9 @@ impl Change {
             Self::Rule(_, hook, expressions) => {
                 text(body, 2, HOOKS[*hook].0);
                 nested(body, 4, |body| {
-                    expressions.iter().for_each(|expression| expression.write(body));
+                    for expression in expressions {
+                        expression.write(body);
+                    }
                     trace_and_accept(body);
                 });
                 (NEWRULE, NLM_F_CREATE | APPEND)

@@ -42,7 +42,10 @@ impl Texts {
         let arguments = ["-a", "-t", "list", "table", place.family, &place.table];
         let text = match blocking::run("nft", &arguments, "list a table") {
             Ok(text) => text,
-            Err(ProgramError::Refused { .. }) => return Ok(Listing::default()),
+            // It has gone meanwhile.
+            Err(ProgramError::Refused { said, .. }) if said.contains("No such file or directory") => {
+                return Ok(Listing::default());
+            }
             Err(error) => return Err(error),
         };
         let mut listing = listing::read(&String::from_utf8_lossy(&text));

@@ -1,7 +1,7 @@
 //! It came to its receiver: what the receiver made of it.
 
 use super::rules::{self, told};
-use super::{Case, Cause, Leg, Verdict, advice};
+use super::{Case, Cause, Leg, Verdict, advice, ways};
 use crate::evidence::{Verdict as Said, sentence};
 use crate::trace::sort::Answer;
 use crate::trace::watch::ProbeKind;
@@ -73,7 +73,7 @@ impl Case<'_> {
             return self.error(&leg, error);
         }
         let Some(side) = self.sides.1 else { return self.out_of_sight() };
-        if let Some(verdict) = rules::ended(self, &leg) {
+        if let Some(verdict) = rules::ended(self, &leg).or_else(|| ways::of_neighbour(self, &leg)) {
             return verdict;
         }
         let inside = self.drops.iter().filter(|(host, _)| *host == side.host);

@@ -9,7 +9,9 @@ impl Case<'_> {
     pub(super) fn never_left(&self) -> Verdict {
         let leg = Leg::there(self);
         let host = self.sides.0.host.clone();
-        let found = rules::ended(self, &leg).or_else(|| ways::any(self, &leg)).or_else(|| self.kernel(&leg));
+        let found = rules::ended(self, &leg).or_else(|| ways::any(self, &leg));
+        // The sender's own kernel says more to the sender than to whoever watches its drops.
+        let found = found.or_else(|| self.kernel(&leg).filter(|_| self.sent.error.is_none()));
         let said = self.sent.error.as_ref().map(|error| format!("the sender's own kernel says: {error}"));
         if let Some(found) = found {
             return found.with(said.into_iter().collect());
@@ -36,7 +38,7 @@ impl Case<'_> {
             cause,
             host: Some(host),
             sentence: format!("the packet never left {from}: {why}"),
-            evidence: vec![format!("the sender's own kernel says: {error}")],
+            evidence: [format!("the sender's own kernel says: {error}")].into_iter().chain(self.kernel_words(&leg)).collect(),
             advice: None,
         }
     }

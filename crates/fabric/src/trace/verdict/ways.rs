@@ -101,7 +101,9 @@ fn no_way(case: &Case<'_>, leg: &Leg<'_>, host: &HostName, why: NoRoute) -> Verd
             format!("ip route get {to}, on {host}"),
         ),
     };
-    let evidence = vec![format!("asked for {} from {} in at {entry}, {host} says: {why}", to, leg.from.address)];
+    let from = leg.from.address;
+    let door = if entry.is_empty() { String::new() } else { format!(" that comes in at {entry}") };
+    let evidence = vec![format!("asked for a packet from {from} to {to}{door}, {host} says: {why}")];
     Verdict { cause, host: Some(host.clone()), sentence, evidence, advice: Some(advice) }
 }
 
@@ -190,7 +192,7 @@ fn duplicate(sender: &Side, owner: &HostName, to: std::net::IpAddr, interface: &
 }
 
 /// The next hop does not answer, or is bound to somebody else's link address.
-fn of_neighbour(case: &Case<'_>, leg: &Leg<'_>) -> Option<Verdict> {
+pub(super) fn of_neighbour(case: &Case<'_>, leg: &Leg<'_>) -> Option<Verdict> {
     for host in leg.hosts() {
         let Some((hop, state)) = case.answers.get(host).and_then(|answers| answers.next_hop.clone()) else { continue };
         let who = case.host_at(hop).map_or_else(|| hop.to_string(), |other| format!("{other} ({hop})"));
