@@ -45,7 +45,7 @@ fn again(block: &[u8], record: &capture::Record<'_>) {
             assert_eq!((same.bytes, same.original_len), (record.bytes, record.original_len));
             assert_eq!(same.time_ns.unwrap_or(0), record.time_ns.unwrap_or(0));
             assert_eq!(same.direction, record.direction);
-            assert!(same.comments.eq(record.comments));
+            assert!(same.comments.iter().eq(record.comments.iter()));
         }
         rest = &rest[needed..];
     }

@@ -67,8 +67,8 @@ fn run(mut command: Command, capture: &Path, out: &Path) -> Result<f64> {
     command.args(FIELDS.iter().flat_map(|field| ["-e", field]));
     command.stdout(File::create(out)?).stderr(Stdio::null()).stdin(Stdio::null());
     let before = children_cpu()?;
-    let status = command.status().with_context(|| format!("run {:?}", command.get_program()))?;
-    ensure!(status.success(), "{:?} ended with {status}", command.get_program());
+    let status = command.status().with_context(|| format!("run {}", command.get_program().display()))?;
+    ensure!(status.success(), "{} ended with {status}", command.get_program().display());
     Ok(children_cpu()? - before)
 }
 

@@ -137,9 +137,8 @@ fn is_guess(ours: &str, theirs: &str, name: &str) -> bool {
         "frame.protocols" => ours.strip_suffix(":data").is_some_and(|ours| {
             theirs.strip_prefix(ours).is_some_and(|guess| !guess.is_empty() && !guess[1..].contains(':'))
         }),
-        "data.len" | "data.data" => theirs.is_empty(),
-        // They show only whole ones.
-        "mysql.query" => theirs.is_empty(),
+        // Of queries they show only whole ones.
+        "data.len" | "data.data" | "mysql.query" => theirs.is_empty(),
         _ => false,
     }
 }

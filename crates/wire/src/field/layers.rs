@@ -378,7 +378,7 @@ impl Layers {
         match u8_in(bytes, rest, 0) {
             Some(0 | 8) => self.data(rest.after(8)),
             Some(3 | 4 | 5 | 11 | 12) if rest.has(8) => {
-                self.ipv4(bytes, rest.after(8).quoted_by(Quoted::ByIcmp))
+                self.ipv4(bytes, rest.after(8).quoted_by(Quoted::ByIcmp));
             }
             _ => {}
         }
