@@ -4,6 +4,7 @@
 
 use byway_wire::Direction;
 use byway_wire::capture::{self, Comments, Counts, Flaw, Interface, Item, Reader, Record};
+use byway_wire::field::{Cell, FIELDS, Flows, Layers, Occurrence, Subject};
 use proptest::prelude::*;
 
 /// A packet as it is written: time, interface, direction, bytes, original length, comments.
@@ -98,6 +99,42 @@ proptest! {
         let (again, ..) = read(&file[..cut.index(file.len())]);
         prop_assert!(again.len() <= packets.len());
         prop_assert_eq!(&again[..], &packets[..again.len()]);
+    }
+
+    #[test]
+    fn no_bytes_make_a_field_panic_or_break_the_line(
+        start in prop::sample::select(vec![
+            "", "0200000000010200000000020800 45000040 00010000 4006 0000 ac290002 ac2a0002",
+            "0200000000010200000000020800 45000040 00010000 4001 0000 ac290002 ac2a0002 0b00 0000 00000000 45",
+            "02000000000102000000000286dd 60000000 0040 00 40 fd000041000000000000000000000002 fd000042000000000000000000000002",
+            "0200000000010200000000028100 0001 0806",
+        ]),
+        bytes in prop::collection::vec(any::<u8>(), 0..120),
+        link in prop::sample::select(vec![0, 1, 12, 101, 108, 113, 228, 229, 276, 999]),
+        original_len in any::<u32>(),
+    ) {
+        let digits: Vec<u8> = start.bytes().filter(|byte| *byte != b' ').collect();
+        let pairs = digits.chunks(2).map(|pair| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap());
+        let bytes: Vec<u8> = pairs.chain(bytes).collect();
+        let (mut flows, mut layers, mut line) = (Flows::new(), Layers::new(), Vec::new());
+        layers.cut(link, &bytes, original_len);
+        flows.follow(&mut layers, &bytes);
+        let subject = Subject {
+            bytes: &bytes,
+            original_len,
+            number: 1,
+            time_ns: Some(1),
+            first_ns: Some(2),
+            previous_ns: None,
+            interface: Some(0),
+            interface_name: None,
+            comments: Comments::among(&bytes, true),
+            layers: &layers,
+        };
+        for field in FIELDS {
+            field.write(&subject, &mut Cell::new(&mut line, Occurrence::All, b','));
+        }
+        prop_assert!(std::str::from_utf8(&line).is_ok_and(|line| !line.contains(char::is_control)));
     }
 
     #[test]

@@ -421,6 +421,6 @@ fn names_stand_before_the_addresses_that_have_one() {
     let names = [("172.41.0.2".parse().unwrap(), "web".to_owned())].into();
     let bytes = bytes_of(PING);
     let frame = Frame::decode(LinkType::Ethernet, &bytes);
-    let named = Named { frame: &frame, names: &names }.to_string();
-    assert_eq!(named, "web(172.41.0.2) > 172.42.0.2 ICMP echo request id 7 seq 1 ttl 64");
+    let line = Named { frame: &frame, names: &names }.to_string();
+    assert_eq!(line, "web(172.41.0.2) > 172.42.0.2 ICMP echo request id 7 seq 1 ttl 64");
 }
