@@ -154,9 +154,9 @@ fn is_raw_drop(table: &str, chain: &str, rule: &str) -> bool {
     iptables || nft
 }
 
-/// The names that Docker gives to its bridges; a network can be told to have another.
+/// The names that Docker gives to its bridges, and Byway's own network; a network can be told to have another.
 fn is_docker_bridge(name: &str) -> bool {
-    name.starts_with("docker") || name.starts_with("br-")
+    name.starts_with("docker") || name.starts_with("br-") || name.starts_with("bw")
 }
 
 /// Engines 28.0 ask a set for their bridges.
