@@ -294,7 +294,8 @@ fn open(spot: &Spot, plugged: &[Plugged], filter: &Filter) -> Result<Watch, Stri
             Filter::Same(filter) => filter,
             Filter::ByLink { ethernet, raw_ip } => match Watch::link_of(&spot.interface)? {
                 LinkType::Ethernet => ethernet,
-                LinkType::RawIp => raw_ip,
+                // Live interfaces have no other kinds (`edge::watch`).
+                _ => raw_ip,
             },
         };
         Watch::open(&spot.interface, filter)

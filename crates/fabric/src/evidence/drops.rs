@@ -44,6 +44,10 @@ impl KernelDrop {
     #[must_use]
     pub fn sentence(&self) -> Option<&'static str> {
         match (self.reason.as_str(), self.location.as_deref()) {
+            // A header with which there is nothing wrong but its TTL counts as malformed (`ip_forward`, 6.18).
+            ("IP_INHDR", _) if self.packet.as_ref().is_some_and(|packet| packet.ttl <= 1) => {
+                sentence("TTL_EXCEEDED")
+            }
             ("NOT_SPECIFIED", Some("ip_error")) => Some(
                 "this host has no route for it, or one that refuses or drops it, or does not forward there",
             ),

@@ -2,7 +2,7 @@
 
 use super::rules::{self, told};
 use super::{Case, Cause, Leg, Verdict, advice, ways};
-use crate::evidence::{Verdict as Said, sentence};
+use crate::evidence::Verdict as Said;
 use crate::trace::sort::Answer;
 use crate::trace::watch::ProbeKind;
 
@@ -80,7 +80,7 @@ impl Case<'_> {
         let ours = inside.filter(|(_, drop)| !drop.is_harmless() && drop.packet.as_ref().is_some_and(|packet| leg.is(packet)));
         let to = self.name(self.to);
         if let Some((host, drop)) = ours.into_iter().next() {
-            let why = sentence(&drop.reason).map_or_else(|| drop.reason.clone(), str::to_owned);
+            let why = drop.sentence().map_or_else(|| drop.reason.clone(), str::to_owned);
             return Verdict {
                 cause: if drop.reason == "NO_SOCKET" { Cause::PortClosed } else { Cause::KernelDrop },
                 host: Some(host.clone()),

@@ -1,7 +1,7 @@
 //! It was lost on its way.
 
 use super::{Case, Cause, Leg, Verdict, rules, ways};
-use crate::evidence::{KernelDrop, sentence};
+use crate::evidence::KernelDrop;
 use crate::cluster::HostName;
 
 impl Case<'_> {
@@ -72,7 +72,7 @@ impl Case<'_> {
 
     fn kernel(&self, leg: &Leg<'_>) -> Option<Verdict> {
         let (host, drop) = self.kernel_drops(leg).next()?;
-        let why = sentence(&drop.reason).map_or_else(|| format!("reason {}", drop.reason), str::to_owned);
+        let why = drop.sentence().map_or_else(|| format!("reason {}", drop.reason), str::to_owned);
         let cause = match drop.reason.as_str() {
             "IP_RPFILTER" => Cause::ReversePath,
             "PKT_TOO_BIG" => Cause::TooBig,
