@@ -1,6 +1,7 @@
 //! `byway trace`: follows a packet over all hosts of its way, there and back, and says where it ended and why.
 
 mod ends;
+mod file;
 mod probing;
 mod show;
 mod station;
@@ -42,6 +43,9 @@ pub(crate) struct TraceArgs {
     /// Milliseconds to wait for an answer
     #[arg(long, default_value_t = 1000, value_name = "MS", value_parser = clap::value_parser!(u64).range(1..=60_000))]
     wait: u64,
+    /// Write what was seen on all hosts into a pcapng file, with what was found out as comments
+    #[arg(short, long, value_name = "FILE")]
+    write: Option<std::path::PathBuf>,
     /// Use IPv4 only
     #[arg(short = '4', conflicts_with = "ipv6")]
     ipv4: bool,

@@ -114,6 +114,5 @@ fn a_container_that_was_stopped_is_told() {
     let lab = engines(["28.5", "28.5"]);
     let c42 = v4(&lab, "c42");
     run(&lab, "docker42", "docker stop -t 0 c42");
-    let cause = trace(&lab, &format!("c41 {c42}"))["probes"][0]["verdict"]["cause"].clone();
-    assert_eq!(cause, "nobody-there");
+    check(&trace(&lab, &format!("c41 {c42}")), "nobody-there", "docker42", &["no container of docker42 has"]);
 }

@@ -17,7 +17,7 @@ use crate::Direction;
 
 pub use flaw::Flaw;
 pub use read::{Item, Reader};
-pub use write::{interface, packet, section, statistics};
+pub use write::{comments, interface, packet, section, statistics};
 
 /// The longest packet that is taken from a file: the bound of libpcap (`MAXIMUM_SNAPLEN`) and of Wireshark.
 pub const SNAPLEN_MAX: usize = 256 << 10;

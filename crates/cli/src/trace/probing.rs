@@ -21,6 +21,7 @@ use serde::Serialize;
 
 use super::TraceArgs;
 use super::ends::{self, End, Words};
+use super::file;
 use super::station::{Silent, Stations, Watching};
 use crate::complaint::Advised;
 
@@ -73,7 +74,11 @@ pub(super) async fn trace(args: &TraceArgs, settings: &Settings) -> Result<Trace
     let sent = trace.probe(&stations, &plan).await?;
     trace.end().await;
     let answers = trace.ask(&stations, &plan, &sent).await;
-    Ok(trace.told(&stations, &plan, &sent, &answers))
+    let traced = trace.told(&stations, &plan, &sent, &answers);
+    if let Some(path) = &args.write {
+        file::write(path, &traced.probes, &trace.frames)?;
+    }
+    Ok(traced)
 }
 
 fn kind(args: &TraceArgs, to: &Words) -> Result<ProbeKind> {
@@ -410,7 +415,7 @@ impl Trace {
     }
 
     fn told(
-        self,
+        &self,
         stations: &Stations,
         plan: &Plan,
         sent: &ProbeReport,

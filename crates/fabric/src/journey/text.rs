@@ -21,9 +21,7 @@ impl fmt::Display for Journey {
             writeln!(f, "{line}")?;
         }
         for hop in &self.elsewhere {
-            let [.., ttl, story] = hop.cells();
-            let comma = if story.is_empty() { "" } else { ", " };
-            writeln!(f, "also seen {} with {ttl}{comma}{story}", hop.at)?;
+            writeln!(f, "also seen {hop}")?;
         }
         write!(f, "{}", self.verdict())
     }
@@ -48,6 +46,18 @@ impl Journey {
                     seen(after).map_or_else(String::new, |seen| format!(" with ttl {}", seen.first.ttl));
                 format!("last seen {after}{ttl}; not seen {before}")
             }
+        }
+    }
+}
+
+impl fmt::Display for Hop {
+    /// `going out at eth0 on docker41 with ttl 63, routed by docker41 after 11.1 µs`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [.., ttl, story] = self.cells();
+        let comma = if story.is_empty() { "" } else { ", " };
+        match self.seen {
+            Some(_) => write!(f, "{} with {ttl}{comma}{story}", self.at),
+            None => write!(f, "{} not seen", self.at),
         }
     }
 }

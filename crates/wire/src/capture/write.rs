@@ -49,6 +49,14 @@ pub fn interface(out: &mut Vec<u8>, interface: &Interface) {
     });
 }
 
+/// Comments in the form in which a [`Record`] has them ([`Comments::among`], little-endian).
+#[must_use]
+pub fn comments<'a>(texts: impl IntoIterator<Item = &'a str>) -> Vec<u8> {
+    let mut options = Vec::new();
+    texts.into_iter().for_each(|text| option(&mut options, OPT_COMMENT, text.as_bytes()));
+    options
+}
+
 /// Writes a packet of the section's interface `id`. One without a time gets the time 0.
 pub fn packet(out: &mut Vec<u8>, id: u32, record: &Record<'_>) {
     block(out, 6, |out| {

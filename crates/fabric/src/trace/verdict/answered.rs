@@ -73,7 +73,9 @@ impl Case<'_> {
             return self.error(&leg, error);
         }
         let Some(side) = self.sides.1 else { return self.out_of_sight() };
-        if let Some(verdict) = rules::ended(self, &leg).or_else(|| ways::of_neighbour(self, &leg)) {
+        if let Some(verdict) = rules::ended(self, &leg)
+            .or_else(|| ways::of_whereabouts(self, &leg))
+            .or_else(|| ways::of_neighbour(self, &leg)) {
             return verdict;
         }
         let inside = self.drops.iter().filter(|(host, _)| *host == side.host);
