@@ -8,7 +8,9 @@ pub mod watching;
 
 use byway_fabric::trace::watch::{ProbeOrder, ProbeReport};
 
-use crate::edge::cables::{self, CablesError};
+use std::os::fd::{AsFd as _, OwnedFd};
+
+use crate::edge::cables::{self, CablesError, Plugged};
 use crate::edge::netns::{self, NamespaceError};
 use crate::edge::probe;
 
@@ -37,11 +39,16 @@ pub enum TraceError {
 /// # Errors
 /// When the namespace is gone or may not be joined. What the network says of a probe is in the report.
 pub fn probe(order: &ProbeOrder) -> Result<ProbeReport, TraceError> {
-    use std::os::fd::AsFd as _;
-
+    let order = &order.clone().bounded();
     let Some(inode) = order.inside else { return Ok(probe::send(order)) };
     // Only namespaces at the other end of a cable of this host: an order must not reach into anything else.
-    let plugged = cables::list(&[])?.into_iter().find(|plugged| plugged.inode == inode);
-    let plugged = plugged.ok_or(TraceError::NoNamespace(inode))?;
-    Ok(netns::inside(plugged.namespace.as_fd(), || probe::send(order))?)
+    let namespace = namespace(&cables::list(&[])?, inode)?;
+    Ok(netns::inside(namespace.as_fd(), || probe::send(order))?)
+}
+
+/// The file of a container's namespace, by its number.
+fn namespace(plugged: &[Plugged], inode: u64) -> Result<OwnedFd, TraceError> {
+    let file = plugged.iter().find(|plugged| plugged.cable.inode == Some(inode));
+    let file = file.and_then(|plugged| plugged.namespace.as_ref()?.try_clone().ok());
+    file.ok_or(TraceError::NoNamespace(inode))
 }

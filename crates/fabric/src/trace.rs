@@ -38,8 +38,8 @@ pub struct Cable {
     pub mac: String,
     /// Its addresses inside.
     pub addresses: Vec<IpAddr>,
-    /// The number of its network namespace on that host.
-    pub inode: u64,
+    /// The number of its network namespace on that host; none where nobody may open it.
+    pub inode: Option<u64>,
 }
 
 /// Where an address is, as one host sees it.

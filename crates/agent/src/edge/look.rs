@@ -59,7 +59,7 @@ fn link(entry: RouteNetlinkMessage) -> Option<(u32, Link)> {
 }
 
 /// An address that can be used: the kernel refuses a tentative one as the source of a route.
-fn address(message: &AddressMessage) -> Option<IpNet> {
+pub(super) fn address(message: &AddressMessage) -> Option<IpNet> {
     let mut own = None;
     let mut peer_or_own = None;
     for attribute in &message.attributes {

@@ -10,7 +10,7 @@ use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
 use byway_fabric::trace::sort::{echo_id, marker};
-use byway_fabric::trace::watch::{PROBES_MAX, ProbeKind, ProbeOrder, ProbeReport, Sent};
+use byway_fabric::trace::watch::{ProbeKind, ProbeOrder, ProbeReport, Sent};
 use nix::poll::{PollFd, PollFlags};
 use nix::sys::socket::{setsockopt, sockopt};
 use nix::sys::time::TimeSpec;
@@ -23,10 +23,10 @@ const ANSWER_BYTES: usize = 2048;
 /// What is before the data of an echo.
 const ICMP_HEADER_BYTES: usize = 8;
 
-/// Sends all probes of an order and awaits their answers.
+/// Sends all probes of an order, which must be [bounded](ProbeOrder::bounded), and awaits their answers.
 #[must_use]
 pub fn send(order: &ProbeOrder) -> ProbeReport {
-    let count = order.count.clamp(1, PROBES_MAX);
+    let count = order.count;
     let every = Duration::from_millis(order.every_millis);
     let wait = Duration::from_millis(order.wait_millis);
     let start = Instant::now();

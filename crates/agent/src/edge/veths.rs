@@ -62,7 +62,8 @@ fn end(message: &LinkMessage) -> Option<End> {
     Some(End { name: name?, other: other?, namespace: namespace?, bridge })
 }
 
-fn list(netlink: &mut Netlink, namespace: Option<i32>) -> Result<Vec<LinkMessage>, NetlinkError> {
+/// The links of this namespace, or of the one that it knows by that number.
+pub(super) fn list(netlink: &mut Netlink, namespace: Option<i32>) -> Result<Vec<LinkMessage>, NetlinkError> {
     let mut request = LinkMessage::default();
     request.attributes.push(LinkAttribute::ExtMask(vec![LinkExtentMask::SkipStats]));
     request.attributes.extend(namespace.map(LinkAttribute::IfNetnsId));

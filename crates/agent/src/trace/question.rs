@@ -61,7 +61,6 @@ fn listeners(inside: Option<u64>, protocol: u8, port: u16) -> Result<Vec<Listene
     let look = || fib::listeners(protocol, port).map_err(|error| format!("list the sockets: {error}"));
     let Some(inode) = inside else { return look() };
     let plugged = cables::list(&[]).map_err(|error| chain(&error))?;
-    let plugged = plugged.iter().find(|plugged| plugged.inode == inode);
-    let namespace = plugged.ok_or_else(|| super::TraceError::NoNamespace(inode).to_string())?.namespace.as_fd();
-    netns::inside(namespace, look).map_err(|error| chain(&error))?
+    let namespace = super::namespace(&plugged, inode).map_err(|error| chain(&error))?;
+    netns::inside(namespace.as_fd(), look).map_err(|error| chain(&error))?
 }

@@ -303,9 +303,8 @@ fn open(spot: &Spot, plugged: &[Plugged], filter: &Filter) -> Result<Watch, Stri
     let watch = match spot.inside {
         None => here(),
         Some(inode) => {
-            let cable = plugged.iter().find(|plugged| plugged.inode == inode);
-            let cable = cable.ok_or_else(|| TraceError::NoNamespace(inode).to_string())?;
-            netns::inside(cable.namespace.as_fd(), here).map_err(|error| error.to_string())?
+            let namespace = super::namespace(plugged, inode).map_err(|error| crate::error::chain(&error))?;
+            netns::inside(namespace.as_fd(), here).map_err(|error| crate::error::chain(&error))?
         }
     };
     watch.map_err(|error| crate::error::chain(&error))

@@ -146,7 +146,7 @@ impl Plan {
                 }),
         };
         let inside = match &this.this {
-            Whereabouts::Container(cable) => Some(cable.inode),
+            Whereabouts::Container(cable) => Some(cable.inode.ok_or_else(|| no_entry(&cable.container, &host))?),
             _ if source.is_host || matches!(this.this, Whereabouts::Own { .. }) => None,
             _ => return Err(not_here(from, &host).into()),
         };
@@ -189,17 +189,26 @@ impl Plan {
         let mut spots: BTreeMap<HostName, BTreeSet<(Spot, Option<String>)>> = BTreeMap::new();
         for point in self.path.there.iter().chain(&self.path.back) {
             let inside = point.container.as_ref().and_then(|name| self.inode(&point.host, name));
+            if point.container.is_some() && inside.is_none() {
+                continue;
+            }
             let spot = Spot { inside, interface: point.interface.clone() };
             spots.entry(point.host.clone()).or_default().insert((spot, point.container.clone()));
         }
         spots.into_iter().map(|(host, spots)| (host, spots.into_iter().collect())).collect()
     }
 
+    /// The containers of the way whose inside nobody may look at: their own interfaces are not watched.
+    fn closed(&self) -> Vec<(&HostName, &str)> {
+        let inside = self.path.there.iter().filter_map(|point| Some((&point.host, point.container.as_deref()?)));
+        inside.filter(|(host, container)| self.inode(host, container).is_none()).collect()
+    }
+
     fn inode(&self, host: &HostName, container: &str) -> Option<u64> {
         let sides = std::iter::once(&self.sides.0).chain(&self.sides.1);
         let here = sides.filter(|side| side.host == *host);
         here.flat_map(|side| [&side.this, &side.other]).find_map(|end| match end {
-            Whereabouts::Container(cable) if cable.container == container => Some(cable.inode),
+            Whereabouts::Container(cable) if cable.container == container => cable.inode,
             _ => None,
         })
     }
@@ -210,6 +219,14 @@ fn nonce() -> u64 {
     use std::hash::{BuildHasher as _, RandomState};
     // The hasher's keys are random; that is all that is wanted of it.
     RandomState::new().hash_one(std::process::id())
+}
+
+fn no_entry(container: &str, host: &HostName) -> Advised {
+    Advised {
+        what: format!("the network namespace of {container} on {host} cannot be opened, so nobody can send from it"),
+        hint: "run byway trace as root on the sender's own host".to_owned(),
+        cause: None,
+    }
 }
 
 fn not_here(from: IpAddr, host: &HostName) -> Advised {
@@ -286,6 +303,9 @@ impl Trace {
             gaps: plan.silent.iter().map(|(host, why)| format!("{host} is not watched: {why}")).collect(),
             lost: 0,
         };
+        for (host, container) in plan.closed() {
+            trace.closed(host, container);
+        }
         let millis = u64::try_from((plan.duration() + WATCH_ON).as_millis()).unwrap_or(u64::MAX);
         let limits = Limits { millis, packets: PACKETS_MAX, bytes: BYTES_MAX, snaplen: byway_wire::KEY_SNAPLEN };
         for (host, spots) in plan.spots() {
@@ -331,6 +351,13 @@ impl Trace {
         self.gaps.push(format!("{host} is not watched: {why}"));
         self.path.there.retain(|point| point.host != *host);
         self.path.back.retain(|point| point.host != *host);
+    }
+
+    fn closed(&mut self, host: &HostName, container: &str) {
+        self.gaps.push(format!("{container} on {host} is not watched inside: nobody there may open its network namespace"));
+        let is_it = |point: &WatchPoint| point.host == *host && point.container.as_deref() == Some(container);
+        self.path.there.retain(|point| !is_it(point));
+        self.path.back.retain(|point| !is_it(point));
     }
 
     fn blind_spot(&mut self, host: &HostName, container: Option<&str>, interface: &str, why: &str) {
@@ -510,7 +537,7 @@ impl Plan {
                 && let (Some(port), kind) = (self.to.port, self.kind)
             {
                 let inside = match &side.this {
-                    Whereabouts::Container(cable) => Some(cable.inode),
+                    Whereabouts::Container(cable) => cable.inode,
                     _ => None,
                 };
                 question.listeners = Some((inside, if kind == ProbeKind::Udp { 17 } else { 6 }, port));

@@ -121,3 +121,102 @@ fn turned(direction: Direction) -> Direction {
         Direction::Out => Direction::In,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "for tests only")]
+
+    use super::*;
+
+    fn container(name: &str, bridge: Option<&str>) -> Whereabouts {
+        Whereabouts::Container(Cable {
+            container: name.to_owned(),
+            interface: "eth0".to_owned(),
+            veth: format!("v{name}"),
+            bridge: bridge.map(str::to_owned),
+            mac: String::new(),
+            addresses: Vec::new(),
+            inode: Some(1),
+        })
+    }
+
+    fn away(interface: &str, via: &str) -> Whereabouts {
+        Whereabouts::Away { interface: interface.to_owned(), via: via.parse().ok() }
+    }
+
+    fn own() -> Whereabouts {
+        Whereabouts::Own { interface: "lo".to_owned() }
+    }
+
+    fn side(host: &str, this: Whereabouts, other: Whereabouts) -> Side {
+        let host = HostName::try_from(host.to_owned()).unwrap();
+        Side { host, this, other, doors: vec![("10.0.0.2".parse().unwrap(), "eth0".to_owned())] }
+    }
+
+    #[track_caller]
+    fn check(from: &Side, to: Option<&Side>, there: &str, back: &str) {
+        let told = |points: &[WatchPoint]| {
+            let point = |point: &WatchPoint| {
+                let container = point.container.as_ref().map_or_else(String::new, |name| format!("{name}/"));
+                format!("{}:{container}{} {}", point.host, point.interface, point.direction)
+            };
+            points.iter().map(point).collect::<Vec<_>>().join(", ")
+        };
+        let path = predict(from, to);
+        assert_eq!((told(&path.there).as_str(), told(&path.back).as_str()), (there, back));
+    }
+
+    #[test]
+    fn eight_interfaces_lie_between_containers_of_two_hosts() {
+        check(
+            &side("a", container("c1", Some("br")), away("eth0", "10.0.0.2")),
+            Some(&side("b", container("c2", Some("br")), away("eth0", "10.0.0.1"))),
+            "a:c1/eth0 out, a:vc1 in, a:br in, a:eth0 out, b:eth0 in, b:br out, b:vc2 out, b:c2/eth0 in",
+            "b:c2/eth0 out, b:vc2 in, b:br in, b:eth0 out, a:eth0 in, a:br out, a:vc1 out, a:c1/eth0 in",
+        );
+    }
+
+    #[test]
+    fn packets_come_in_by_the_door_that_they_are_sent_to_and_answers_may_leave_by_another() {
+        check(
+            &side("a", own(), away("eth0", "10.0.0.2")),
+            Some(&side("b", container("c2", Some("br")), away("eth1", "10.9.9.9"))),
+            "a:eth0 out, b:eth0 in, b:br out, b:vc2 out, b:c2/eth0 in",
+            "b:c2/eth0 out, b:vc2 in, b:br in, b:eth1 out, a:eth0 in",
+        );
+    }
+
+    #[test]
+    fn on_one_host_the_bridge_itself_sees_only_what_is_routed() {
+        let on = |one, other| side("a", one, other);
+        let same = on(container("c1", Some("br")), container("c2", Some("br")));
+        check(
+            &same,
+            Some(&same),
+            "a:c1/eth0 out, a:vc1 in, a:vc2 out, a:c2/eth0 in",
+            "a:c2/eth0 out, a:vc2 in, a:vc1 out, a:c1/eth0 in",
+        );
+        let two = on(container("c1", Some("br")), container("c2", Some("br2")));
+        let there = "a:c1/eth0 out, a:vc1 in, a:br in, a:br2 out, a:vc2 out, a:c2/eth0 in";
+        let back = "a:c2/eth0 out, a:vc2 in, a:br2 in, a:br out, a:vc1 out, a:c1/eth0 in";
+        check(&two, Some(&two), there, back);
+        let host = on(own(), container("c2", Some("br")));
+        check(&host, Some(&host), "a:br out, a:vc2 out, a:c2/eth0 in", "a:c2/eth0 out, a:vc2 in, a:br in");
+    }
+
+    #[test]
+    fn where_nobody_can_be_asked_or_nobody_is_there_the_path_ends_before() {
+        let from = side("a", container("c1", None), away("eth0", "10.0.0.2"));
+        check(&from, None, "a:c1/eth0 out, a:vc1 in, a:eth0 out", "a:eth0 in, a:vc1 out, a:c1/eth0 in");
+        let nobody = Whereabouts::Nobody { interface: "br".to_owned() };
+        let to = side("b", nobody, away("eth0", "10.0.0.1"));
+        check(
+            &side("a", own(), away("eth0", "10.0.0.2")),
+            Some(&to),
+            "a:eth0 out, b:eth0 in, b:br out",
+            "b:br in, b:eth0 out, a:eth0 in",
+        );
+        let lost = side("a", container("c1", None), Whereabouts::Nowhere { why: "no route".to_owned() });
+        check(&lost, None, "a:c1/eth0 out, a:vc1 in", "a:vc1 out, a:c1/eth0 in");
+    }
+}

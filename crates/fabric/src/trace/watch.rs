@@ -196,6 +196,20 @@ pub struct ProbeOrder {
 /// Probes of one order.
 pub const PROBES_MAX: u16 = 1000;
 
+/// How long one order to probe may take in all, in milliseconds, and so every part of it.
+pub const PROBING_MILLIS_MAX: u64 = 600_000;
+
+impl ProbeOrder {
+    /// Not more than [`PROBES_MAX`], and not longer than [`PROBING_MILLIS_MAX`]: the waits are cut.
+    #[must_use]
+    pub fn bounded(mut self) -> Self {
+        self.count = self.count.clamp(1, PROBES_MAX);
+        self.wait_millis = self.wait_millis.min(PROBING_MILLIS_MAX / 2);
+        self.every_millis = self.every_millis.min((PROBING_MILLIS_MAX - self.wait_millis) / u64::from(self.count));
+        self
+    }
+}
+
 /// How a probe goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
