@@ -13,7 +13,7 @@ use nix::poll::{PollFd, PollFlags};
 use nix::sys::time::TimeSpec;
 
 mod filter;
-mod socket;
+pub(super) mod socket;
 
 pub use filter::{Instruction, icmp};
 
@@ -236,7 +236,7 @@ impl AsFd for Watch {
     }
 }
 
-fn refused(interface: &str, cause: io::Error) -> WatchError {
+pub(super) fn refused(interface: &str, cause: io::Error) -> WatchError {
     let interface = interface.to_owned();
     match cause.kind() {
         io::ErrorKind::PermissionDenied => WatchError::NotAllowed { interface, cause },
@@ -248,7 +248,7 @@ fn refused(interface: &str, cause: io::Error) -> WatchError {
 const ARPHRD_RAWIP: u16 = 519;
 
 /// The numbers are those of `linux/if_arp.h`.
-fn link_type(kind: u16) -> Option<LinkType> {
+pub(super) fn link_type(kind: u16) -> Option<LinkType> {
     match kind {
         libc::ARPHRD_ETHER | libc::ARPHRD_LOOPBACK => Some(LinkType::Ethernet),
         libc::ARPHRD_NONE | ARPHRD_RAWIP | libc::ARPHRD_TUNNEL | libc::ARPHRD_TUNNEL6 | libc::ARPHRD_SIT => {
