@@ -1,5 +1,6 @@
 //! Where the agent touches the world: one file per thing it touches.
 
+pub mod capture_file;
 pub mod chains;
 pub mod conntrack;
 pub mod daemon_options;
