@@ -19,6 +19,7 @@ pub mod program;
 pub mod protocol_name;
 pub mod ring;
 pub mod route;
+pub mod stop;
 pub mod sysctls;
 pub mod veths;
 pub mod watch;

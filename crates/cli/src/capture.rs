@@ -1,13 +1,15 @@
 //! `byway capture`: packets as lines, as tshark's fields, as JSON, or into a pcapng file.
 //!
 //! ```text
-//! Source (files, merged by time) ──> Tally ──> Sink (text | fields | json | pcapng)
+//! Source (files or interfaces, merged by time) ──> Filter ──> Tally ──> Sink (text | fields | json | pcapng)
 //! ```
 //!
 //! Whatever happened, the last thing that is said is how many packets were shown, and what is missing.
 
 mod fields;
+mod filter;
 mod json;
+mod live;
 mod names;
 mod pcapng;
 mod sink;
@@ -18,7 +20,9 @@ mod text;
 use std::io;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
+use byway_agent::edge::ring::{Options, Place};
 use byway_wire::field::FIELDS;
 use clap::{Args, ValueEnum};
 
@@ -27,16 +31,30 @@ use crate::settings::Common;
 use crate::show;
 
 use fields::{Columns, Format};
+use filter::Filter;
+use live::{Live, Post};
 use sink::{Out, Seen, Sink};
-use source::{Files, Source};
+use source::{Files, Source, Step};
 use tally::Tally;
+
+/// The longest `--duration`: a year.
+const DURATION_MS_MAX: u64 = 366 * 24 * 3_600_000;
 
 /// `byway capture`
 #[derive(Debug, Args)]
 pub(crate) struct CaptureArgs {
     /// Read this capture, pcap or pcapng; `-` is standard input; several are merged by time
-    #[arg(short = 'r', long = "read", value_name = "FILE", required_unless_present = "list_fields")]
+    #[arg(short = 'r', long = "read", value_name = "FILE", required_unless_present_any = ["list_fields", "interfaces"])]
     files: Vec<PathBuf>,
+    /// Capture on this interface, both directions; several are merged by time
+    #[arg(short = 'i', long = "interface", value_name = "NAME", conflicts_with = "files")]
+    interfaces: Vec<String>,
+    /// Take only what this filter takes, in the words of tcpdump (pcap-filter(7))
+    #[arg(short = 'f', long, value_name = "FILTER")]
+    filter: Option<String>,
+    /// Capture for so long: 10s, 5m
+    #[arg(long, value_name = "TIME", requires = "interfaces", value_parser = duration)]
+    duration: Option<Duration>,
     /// How packets are shown [default: text]
     #[arg(short = 'T', long = "type", value_name = "TYPE")]
     kind: Option<ShowAs>,
@@ -80,10 +98,10 @@ pub(crate) fn run(args: &CaptureArgs, common: &Common) -> anyhow::Result<ExitCod
     }
     let kind = args.kind.unwrap_or(if common.json { ShowAs::Json } else { ShowAs::Text });
     let columns = Columns::of(&args.fields)?;
-    let mut source = Files::open(&args.files)?;
-    let mut sink = sink_for(args, kind, columns, &source, common)?;
+    let mut source = source_for(args)?;
+    let mut sink = sink_for(args, kind, columns, common)?;
     let mut tally = Tally::default();
-    match pass(args, &mut source, sink.as_mut(), &mut tally) {
+    match pass(args, source.as_mut(), sink.as_mut(), &mut tally) {
         Ok(()) => {}
         // Nobody listens any more: `byway capture … | head`.
         Err(error) if is_broken_pipe(&error) => return Ok(ExitCode::SUCCESS),
@@ -117,8 +135,24 @@ fn pass(
     tally: &mut Tally,
 ) -> anyhow::Result<()> {
     let (mut first_ns, mut previous_ns) = (None, None);
-    while args.count.is_none_or(|most| tally.shown < most) && source.advance()? {
+    // Of an interface, the kernel filters.
+    let mut filter = args.filter.as_deref().filter(|_| !args.files.is_empty()).map(Filter::new);
+    while args.count.is_none_or(|most| tally.shown < most) {
+        match source.advance()? {
+            Step::Packet => {}
+            Step::Quiet => {
+                sink.pause()?;
+                continue;
+            }
+            Step::End => break,
+        }
         let Some(mut record) = source.record() else { continue };
+        if let Some(filter) = &mut filter
+            && !filter.takes(&record, source.interfaces())?
+        {
+            tally.filtered += 1;
+            continue;
+        }
         if let Some(most) = args.snaplen {
             record.bytes = &record.bytes[..record.bytes.len().min(most as usize)];
         }
@@ -129,14 +163,42 @@ fn pass(
         tally.note(&seen);
         sink.packet(&seen)?;
     }
+    source.end()?;
     Ok(sink.end(source.interfaces(), previous_ns)?)
+}
+
+fn source_for(args: &CaptureArgs) -> anyhow::Result<Box<dyn Source>> {
+    if args.interfaces.is_empty() {
+        return Ok(Box::new(Files::open(&args.files)?));
+    }
+    let here = |name: &String| Post { name: name.clone(), place: Place::Here, interface: name.clone() };
+    let posts: Vec<Post> = args.interfaces.iter().map(here).collect();
+    let plain = Options::default();
+    let options =
+        Options { filter: args.filter.clone(), snaplen: args.snaplen.unwrap_or(plain.snaplen), ..plain };
+    Ok(Box::new(Live::open(&posts, &options, args.duration)?))
+}
+
+/// `10s`, `5m`, `1h`, `250ms`; at most a year.
+fn duration(text: &str) -> Result<Duration, String> {
+    let digits = text.len() - text.trim_start_matches(|at: char| at.is_ascii_digit()).len();
+    let (number, unit) = text.split_at(digits);
+    let unit_ms: u64 = match unit {
+        "ms" => 1,
+        "s" => 1000,
+        "m" => 60_000,
+        "h" => 3_600_000,
+        _ => return Err("say it as 250ms, 10s, 5m or 1h".to_owned()),
+    };
+    let number: u64 = number.parse().map_err(|_| "say it as 250ms, 10s, 5m or 1h".to_owned())?;
+    let ms = number.checked_mul(unit_ms).filter(|ms| *ms <= DURATION_MS_MAX);
+    ms.map(Duration::from_millis).ok_or_else(|| "a year is the most".to_owned())
 }
 
 fn sink_for(
     args: &CaptureArgs,
     kind: ShowAs,
     columns: Columns,
-    source: &Files,
     common: &Common,
 ) -> anyhow::Result<Box<dyn Sink>> {
     if kind != ShowAs::Fields && !args.format.is_empty() {
@@ -149,7 +211,7 @@ fn sink_for(
                 "leave -T and -e away; `byway capture -r OUT.pcapng -T …` shows what was written",
             ));
         }
-        return Ok(Box::new(pcapng::Writer::create(path, source, args.snaplen)?));
+        return Ok(Box::new(pcapng::Writer::create(path, &args.files, args.snaplen)?));
     }
     let names = if args.no_names { names::none() } else { names::known(common) };
     Ok(match kind {

@@ -91,6 +91,10 @@ impl Sink for Objects {
         self.out.complete()
     }
 
+    fn pause(&mut self) -> io::Result<()> {
+        self.out.flush()
+    }
+
     fn end(&mut self, _: &[Interface], _: Option<u64>) -> io::Result<()> {
         self.out.flush()
     }

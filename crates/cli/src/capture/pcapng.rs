@@ -3,12 +3,11 @@
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::MetadataExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use byway_wire::capture::{self, Counts, Interface};
 
 use super::sink::{Out, Seen, Sink};
-use super::source::Files;
 use crate::complaint::Advised;
 
 /// A pcapng file that is being written.
@@ -21,8 +20,8 @@ pub(crate) struct Writer {
 
 impl Writer {
     /// Makes the file; `-` is standard output. It must be none of those that are read.
-    pub(crate) fn create(path: &Path, source: &Files, snaplen: Option<u32>) -> anyhow::Result<Self> {
-        let mut out = if path == Path::new("-") { Out::stdout() } else { Out::to(create(path, source)?) };
+    pub(crate) fn create(path: &Path, reads: &[PathBuf], snaplen: Option<u32>) -> anyhow::Result<Self> {
+        let mut out = if path == Path::new("-") { Out::stdout() } else { Out::to(create(path, reads)?) };
         capture::section(&mut out.buffer, concat!("byway ", env!("CARGO_PKG_VERSION")));
         Ok(Self { out, told: 0, snaplen })
     }
@@ -41,12 +40,12 @@ impl Writer {
     }
 }
 
-fn create(path: &Path, source: &Files) -> Result<File, Advised> {
+fn create(path: &Path, reads: &[PathBuf]) -> Result<File, Advised> {
     let same = |one: &Path| {
         let (one, other) = (std::fs::metadata(one).ok()?, std::fs::metadata(path).ok()?);
         Some((one.dev(), one.ino()) == (other.dev(), other.ino()))
     };
-    if source.paths().any(|read| same(read) == Some(true)) {
+    if reads.iter().any(|read| same(read) == Some(true)) {
         return Err(Advised {
             what: format!("{} is being read, so it cannot be written", path.display()),
             hint: "write to another file".to_owned(),
@@ -67,6 +66,10 @@ impl Sink for Writer {
         let id = u32::try_from(seen.record.interface).map_err(io::Error::other)?;
         capture::packet(&mut self.out.buffer, id, &seen.record);
         self.out.complete()
+    }
+
+    fn pause(&mut self) -> io::Result<()> {
+        self.out.flush()
     }
 
     fn end(&mut self, interfaces: &[Interface], time_ns: Option<u64>) -> io::Result<()> {

@@ -54,6 +54,8 @@ impl<'a> Seen<'a> {
 pub(crate) trait Sink {
     /// Takes one.
     fn packet(&mut self, seen: &Seen<'_>) -> io::Result<()>;
+    /// None come for a while: whoever reads along may see what there was.
+    fn pause(&mut self) -> io::Result<()>;
     /// No more come. `time_ns`: when the last one was seen.
     fn end(&mut self, interfaces: &[Interface], time_ns: Option<u64>) -> io::Result<()>;
 }

@@ -95,15 +95,30 @@ impl Frame<'_> {
     /// is overwritten. Without a tag the frame is lent as it is.
     pub fn whole<'b>(&'b self, room: &'b mut Vec<u8>) -> (&'b [u8], u32) {
         let Some(tag) = self.vlan else { return (self.bytes, self.original_len) };
-        let Some((addresses, rest)) = self.bytes.split_at_checked(ADDRESSES_BYTES) else {
-            return (self.bytes, self.original_len);
-        };
+        let end = self.bytes.len().min(ADDRESSES_BYTES);
+        let (addresses, rest) = self.bytes.split_at(end);
         room.clear();
+        if addresses.len() < ADDRESSES_BYTES {
+            // Cut before the place of the tag.
+            room.extend_from_slice(addresses);
+            return (room, self.original_len.saturating_add(4));
+        }
         room.extend_from_slice(addresses);
         room.extend_from_slice(&tag.ethertype.to_be_bytes());
         room.extend_from_slice(&tag.tag.to_be_bytes());
         room.extend_from_slice(rest);
         (room, self.original_len.saturating_add(4))
+    }
+
+    /// Copies the frame as it was on the link, as [`Frame::whole`] has it, into `room`; its length there.
+    pub fn copy_to(&self, room: &mut Vec<u8>) -> u32 {
+        if self.vlan.is_none() {
+            room.clear();
+            room.extend_from_slice(self.bytes);
+            return self.original_len;
+        }
+        let (_, original_len) = self.whole(room);
+        original_len
     }
 
     /// Whether the filter or the ring cut it.

@@ -77,6 +77,20 @@ impl Place {
         })
     }
 
+    /// The names of its interfaces, in the kernel's order.
+    ///
+    /// # Errors
+    /// See [`PlaceError`]; none are listed if the kernel does not tell them.
+    pub fn interfaces(&self) -> Result<Vec<String>, PlaceError> {
+        self.inside(|| {
+            let listed = nix::net::if_::if_nameindex().into_iter();
+            let names = listed.flat_map(|list| {
+                list.iter().map(|one| one.name().to_string_lossy().into_owned()).collect::<Vec<_>>()
+            });
+            names.collect()
+        })
+    }
+
     fn path(&self) -> Option<PathBuf> {
         match self {
             Self::Here => None,

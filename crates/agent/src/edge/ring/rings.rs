@@ -42,6 +42,14 @@ pub enum Event<'a> {
     End,
 }
 
+/// How far a shut ring is.
+#[derive(Debug)]
+struct Shut {
+    since: Instant,
+    /// All frames that there are wait before us: none need be held any more.
+    is_shown: bool,
+}
+
 /// Several rings.
 #[derive(Debug)]
 pub struct Rings {
@@ -51,8 +59,8 @@ pub struct Rings {
     looked: Instant,
     until_look: u32,
     now_ns: u64,
-    /// Nothing new comes: no frame is held any more.
-    shut: bool,
+    /// Nothing new comes.
+    shut: Option<Shut>,
 }
 
 impl Default for Rings {
@@ -63,7 +71,7 @@ impl Default for Rings {
             looked: Instant::now(),
             until_look: FRAMES_PER_LOOK,
             now_ns: now_ns(),
-            shut: false,
+            shut: None,
         }
     }
 }
@@ -120,7 +128,7 @@ impl Rings {
                     None => Ok(Event::Quiet),
                 };
             }
-            if self.all.iter().all(|ring| ring.state == State::Gone) && self.is_dry()? {
+            if self.is_over()? {
                 return Ok(Event::End);
             }
             let left = deadline.saturating_duration_since(Instant::now());
@@ -130,8 +138,20 @@ impl Rings {
         }
     }
 
-    /// Lets nothing new in anywhere, and gives what is in the rings still to `take`, in order; after it, what each
+    /// Lets nothing new in anywhere. What is in the rings still comes, and then [`Event::End`]: after it, what each
     /// ring `received` is `taken` and `kernel_drops`.
+    ///
+    /// # Errors
+    /// [`RingError::Call`].
+    pub fn shut(&mut self) -> Result<(), RingError> {
+        for ring in &mut self.all {
+            ring.shut()?;
+        }
+        self.shut = Some(Shut { since: Instant::now(), is_shown: false });
+        Ok(())
+    }
+
+    /// Lets nothing new in, and gives what is in the rings still to `take`, in order.
     ///
     /// # Errors
     /// See [`RingError`].
@@ -139,28 +159,13 @@ impl Rings {
         &mut self,
         mut take: impl FnMut(RingId, Frame<'_>) -> Result<(), E>,
     ) -> Result<Vec<Losses>, E> {
-        for ring in &mut self.all {
-            ring.shut()?;
-        }
-        let deadline = Instant::now() + FINISH_WAIT;
+        self.shut()?;
         loop {
-            while let Some(nth) = self.due() {
-                if let Some(frame) = self.all[nth].next()? {
-                    take(RingId(nth), frame)?;
-                }
+            match self.next(Instant::now() + FINISH_WAIT)? {
+                Event::Frame(id, frame) => take(id, frame)?,
+                Event::State(..) | Event::Quiet => {}
+                Event::End => return Ok(self.losses()?),
             }
-            if self.shut {
-                return Ok(self.losses()?);
-            }
-            // What is left in blocks that are not full yet comes when their time is over; then nothing is held.
-            self.shut = self.is_waiting_for_nothing()?;
-            if Instant::now() >= deadline {
-                return Err(self.failed("take the last packets", io::ErrorKind::TimedOut.into()).into());
-            }
-            if !self.shut {
-                self.wait(Duration::from_millis(BLOCK_WAIT_MS.into()), None)?;
-            }
-            self.now_ns = now_ns();
         }
     }
 
@@ -189,7 +194,8 @@ impl Rings {
             }
         }
         let (nth, time_ns) = first?;
-        let held = silent && !self.shut && time_ns.saturating_add(HOLD_NS) > self.now_ns;
+        let is_shown = self.shut.as_ref().is_some_and(|shut| shut.is_shown);
+        let held = silent && !is_shown && time_ns.saturating_add(HOLD_NS) > self.now_ns;
         if held {
             pressed =
                 time_ns > self.now_ns.saturating_add(OTHER_CLOCK_NS) || self.all.iter().any(Ring::is_pressed);
@@ -197,14 +203,21 @@ impl Rings {
         (!held || pressed).then_some(nth)
     }
 
-    /// Whether every frame that passed a filter is before us or was taken.
-    fn is_waiting_for_nothing(&mut self) -> Result<bool, RingError> {
-        let mut shown = true;
-        for ring in &mut self.all {
-            // All are asked, so that all count.
-            shown &= ring.is_shown()?;
+    /// Whether nothing comes any more: every interface is gone, or the rings are shut, and all was taken.
+    fn is_over(&mut self) -> Result<bool, RingError> {
+        if let Some(since) = self.shut.as_ref().map(|shut| shut.since) {
+            let mut is_shown = true;
+            for ring in &mut self.all {
+                // All are asked, so that all count.
+                is_shown &= ring.is_shown()?;
+            }
+            if !is_shown && since.elapsed() > FINISH_WAIT {
+                return Err(self.failed("take the last packets", io::ErrorKind::TimedOut.into()));
+            }
+            self.shut = Some(Shut { since, is_shown });
+            return self.is_dry();
         }
-        Ok(shown)
+        Ok(self.all.iter().all(|ring| ring.state == State::Gone) && self.is_dry()?)
     }
 
     fn is_dry(&mut self) -> Result<bool, RingError> {
@@ -251,7 +264,11 @@ impl Rings {
         let listened = listened.into_iter().filter(|ring| ring.state != State::Gone);
         let fds: Vec<BorrowedFd<'_>> = stop.into_iter().chain(listened.map(AsFd::as_fd)).collect();
         let ending = self.all.iter().all(|ring| ring.state == State::Gone);
-        let most = if held || ending { Duration::from_millis(BLOCK_WAIT_MS.into()) } else { LOOK_EVERY };
+        let most = if held || ending || self.shut.is_some() {
+            Duration::from_millis(BLOCK_WAIT_MS.into())
+        } else {
+            LOOK_EVERY
+        };
         let ready = wait(&fds, left.min(most));
         let ready = ready.map_err(|cause| self.failed("wait for packets", cause))?;
         let stopped = stop.is_some() && ready.first().is_some_and(|first| first.contains(PollFlags::POLLIN));
