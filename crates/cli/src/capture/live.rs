@@ -17,7 +17,7 @@ use super::source::{Source, Step};
 use crate::complaint::Advised;
 use crate::show;
 
-/// How long nothing may come before what was shown is written out: shorter than a human waits.
+/// How long what was shown may wait before it is written out: shorter than a human waits.
 const PAUSE: Duration = Duration::from_millis(200);
 /// After how many packets in a row it is looked whether it is time to end.
 const PACKETS_PER_LOOK: u32 = 256;
@@ -38,6 +38,7 @@ pub(crate) struct Live {
     until: Option<Instant>,
     is_ending: bool,
     until_look: u32,
+    paused: Instant,
     current: Option<Copied>,
     /// The bytes of the current packet, its VLAN tag put back.
     bytes: Vec<u8>,
@@ -76,6 +77,7 @@ impl Live {
             until: lasts.map(|lasts| Instant::now() + lasts),
             is_ending: false,
             until_look: 1,
+            paused: Instant::now(),
             current: None,
             bytes: Vec::new(),
         })
@@ -110,7 +112,13 @@ impl Source for Live {
             self.look()?;
         }
         self.current = None;
-        let soon = Instant::now() + PAUSE;
+        let now = Instant::now();
+        if now.duration_since(self.paused) >= PAUSE {
+            // Packets that come all the time must not keep the earlier ones from being seen.
+            self.paused = now;
+            return Ok(Step::Quiet);
+        }
+        let soon = now + PAUSE;
         let deadline = self.until.map_or(soon, |until| if self.is_ending { soon } else { until.min(soon) });
         let stop = (!self.is_ending).then(|| self.stop.as_fd());
         match self.rings.next_unless(deadline, stop)? {
