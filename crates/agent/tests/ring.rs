@@ -139,7 +139,7 @@ fn what_is_in_a_block_that_is_not_full_comes_at_the_end() {
         assert_eq!(seen.len(), 14);
         assert_eq!(losses, [Losses { received: 14, taken: 14, ..Losses::default() }]);
         datagrams(1, 100);
-        assert!(matches!(rings.next(Instant::now()).unwrap(), Event::Quiet), "nothing comes after the end");
+        assert!(matches!(rings.next(Instant::now()).unwrap(), Event::End), "nothing comes after the end");
     });
 }
 
