@@ -1,5 +1,7 @@
 //! `byway capture -i` on the real kernel, in a lab: what it says, how it ends, and what it writes.
 
+#![expect(clippy::unwrap_used, reason = "a step that fails is a failed test")]
+
 mod common;
 
 use std::io::{BufRead as _, BufReader, Read as _};
