@@ -32,8 +32,10 @@ use crate::edge::notices::{Notice, Touch};
 use crate::edge::only_one::OnlyOne;
 use crate::edge::{privileges, protocol_name};
 use crate::error::{AgentError, chain};
+use crate::key;
+use crate::peers::{self, Known, Peers};
 use crate::report::{self, Findings};
-use crate::serve::{self, Ask};
+use crate::serve::{self, Ask, Desk};
 use crate::state::State;
 use crate::store::Store;
 use crate::world::World;
@@ -59,8 +61,12 @@ pub struct Settings {
     pub state_dir: PathBuf,
     /// Docker; none on the host is a normal state.
     pub docker: Place,
+    /// The TCP port on which the agents ask each other.
+    pub port: u16,
     /// The safety net: how long the agent goes without a look.
     pub look_every: Duration,
+    /// Whether the agent only looks and answers, and changes nothing on this host.
+    pub hands_off: bool,
 }
 
 /// Runs until it is told to stop. What it put stays, unless it was told to take it out.
@@ -74,7 +80,9 @@ pub async fn run(settings: Settings) -> Result<(), AgentError> {
     // The ears come before the first look: what changes after the look is heard.
     let mut ears = Ears::open(&settings, asked)?;
     let mut keeper = Keeper::start(settings)?;
-    let server = serve::start(&keeper.settings.run_dir, keeper.status.clone(), asks)?;
+    let desk = Desk { status: keeper.status.clone(), asks };
+    let server = serve::start(&keeper.settings.run_dir, desk.clone())?;
+    keeper.let_peers_ask(desk);
     keeper.install_protocol_name();
     keeper.converge(None).await;
     say::started(&keeper.settings.host);
@@ -125,6 +133,9 @@ pub async fn run(settings: Settings) -> Result<(), AgentError> {
         }
     }
     say::stopping();
+    if let Some(peers) = keeper.peers.take() {
+        peers.stop();
+    }
     server.stop().await;
     Ok(())
 }
@@ -138,6 +149,7 @@ struct Keeper {
     damper: Damper,
     status: Arc<Mutex<Option<Status>>>,
     agent: AgentStatus,
+    peers: Option<Peers>,
     ready: bool,
 }
 
@@ -157,15 +169,34 @@ impl Keeper {
             last_change: None,
             last_repair: None,
             trouble: None,
+            hands_off: settings.hands_off,
         };
         let (world, damper) = (World::open()?, Damper::new(settings.look_every, Instant::now()));
         let status = Arc::default();
-        Ok(Self { settings, world, store, state, damper, status, agent, ready: false })
+        Ok(Self { settings, world, store, state, damper, status, agent, peers: None, ready: false })
+    }
+
+    /// Opens the door for other hosts. Whatever is wrong with it is told in the status.
+    fn let_peers_ask(&mut self, desk: Desk) {
+        let identity = key::load_or_make(&self.settings.state_dir).map(|(identity, is_new)| {
+            if is_new {
+                tracing::info!(key = %identity.public(), "made a key for this host");
+            }
+            identity
+        });
+        let known = self.known();
+        let docker = self.settings.docker.clone();
+        let routes = |door: &Arc<_>| peers::routes(door, desk, docker);
+        self.peers = Some(Peers::start(identity, self.settings.port, known, routes));
+    }
+
+    fn known(&self) -> Known {
+        Known { me: self.store.me().clone(), cluster: self.store.cluster().clone() }
     }
 
     fn install_protocol_name(&mut self) {
         let missing = protocol_name::missing();
-        if missing.is_empty() {
+        if missing.is_empty() || self.settings.hands_off {
             return;
         }
         self.state.content.made.extend(missing);
@@ -241,6 +272,9 @@ impl Keeper {
             tracing::info!(hosts = self.store.cluster().hosts.len(), "the inventory has changed");
             self.state.content.inventory = Some(self.store.good().clone());
             self.save_state();
+            if let Some(peers) = &self.peers {
+                peers.learn(self.known());
+            }
             self.converge(None).await;
         } else {
             self.publish_inventory();
@@ -266,7 +300,7 @@ impl Keeper {
         let findings = self.look().await?;
         let at_rest = findings.plan.is_empty();
         self.publish(&findings);
-        if at_rest {
+        if at_rest || self.settings.hands_off {
             return Ok(true);
         }
         self.remember(&findings)?;
@@ -348,7 +382,11 @@ impl Keeper {
     }
 
     fn publish(&self, findings: &Findings) {
-        let status = report::status(&self.store, findings, Some(self.agent.clone()));
+        let mut status = report::status(&self.store, findings, Some(self.agent.clone()));
+        if let Some(peers) = &self.peers {
+            status.problems.extend(peers.problems());
+            status.peers = Some(peers.status());
+        }
         say::standing(&status);
         *self.status.lock().unwrap_or_else(PoisonError::into_inner) = Some(status);
     }

@@ -6,9 +6,12 @@
 pub mod edge;
 pub mod error;
 pub mod keep;
+pub mod key;
 pub mod once;
+pub mod peers;
 pub mod report;
 mod serve;
 pub mod state;
 pub mod store;
+pub mod trace;
 pub mod world;

@@ -34,6 +34,7 @@ pub fn status(store: &Store, findings: &Findings, agent: Option<AgentStatus>) ->
         problems: findings.plan.problems.clone(),
         pending: findings.plan.steps.len(),
         inventory: store.status(),
+        peers: None,
     }
 }
 

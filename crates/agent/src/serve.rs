@@ -21,6 +21,8 @@ use crate::error::{AgentError, links};
 pub(crate) const ASKS_MAX: usize = 16;
 /// How long a status waits for the loop; after this it is told as it was last known.
 const PATIENCE: Duration = Duration::from_secs(3);
+/// How long a status for another host waits: it asks many at once, and wants them all within three seconds.
+const PEERS_PATIENCE: Duration = Duration::from_secs(1);
 /// How long an answer that is under way may take when the agent ends.
 const FAREWELL: Duration = Duration::from_secs(2);
 
@@ -35,10 +37,13 @@ pub(crate) enum Ask {
     Down(oneshot::Sender<Result<DownReport, AgentError>>),
 }
 
-#[derive(Clone)]
-struct Desk {
-    status: Arc<Mutex<Option<Status>>>,
-    asks: mpsc::Sender<Ask>,
+/// What answers need: the last status, and the way to the loop.
+#[derive(Debug, Clone)]
+pub(crate) struct Desk {
+    /// How the host stood last.
+    pub(crate) status: Arc<Mutex<Option<Status>>>,
+    /// The loop.
+    pub(crate) asks: mpsc::Sender<Ask>,
 }
 
 /// The API while it is served.
@@ -53,11 +58,7 @@ pub(crate) struct Server {
 ///
 /// # Errors
 /// When the socket cannot be made.
-pub(crate) fn start(
-    run_dir: &Path,
-    status: Arc<Mutex<Option<Status>>>,
-    asks: mpsc::Sender<Ask>,
-) -> Result<Server, AgentError> {
+pub(crate) fn start(run_dir: &Path, desk: Desk) -> Result<Server, AgentError> {
     let socket = run_dir.join(SOCKET);
     let listener =
         listen(&socket).map_err(|cause| AgentError::Listen { what: socket.display().to_string(), cause })?;
@@ -65,7 +66,7 @@ pub(crate) fn start(
         .route(path::STATUS, get(tell_status))
         .route(path::PLAN, get(tell_plan))
         .route(path::DOWN, post(take_down))
-        .with_state(Desk { status, asks });
+        .with_state(desk);
     let (stop, mut stopped) = watch::channel(false);
     let task = tokio::spawn(async move {
         let until = async move { drop(stopped.wait_for(|stop| *stop).await) };
@@ -99,9 +100,19 @@ impl Server {
 }
 
 async fn tell_status(State(desk): State<Desk>) -> Response {
+    status_within(&desk, PATIENCE).await
+}
+
+/// The same for another host.
+pub(crate) async fn tell_peer_status(State(desk): State<Desk>) -> Response {
+    status_within(&desk, PEERS_PATIENCE).await
+}
+
+/// How the host stands: as the loop says it, or as it was last if the loop is busy.
+async fn status_within(desk: &Desk, patience: Duration) -> Response {
     let (answer, answered) = oneshot::channel();
     if desk.asks.try_send(Ask::Status(answer)).is_ok()
-        && let Ok(Ok(Some(status))) = tokio::time::timeout(PATIENCE, answered).await
+        && let Ok(Ok(Some(status))) = tokio::time::timeout(patience, answered).await
     {
         return Json(status).into_response();
     }
@@ -136,5 +147,10 @@ async fn ask<T: serde::Serialize>(
 }
 
 fn refuse(code: StatusCode, chain: Vec<String>) -> Response {
-    (code, Json(Refusal { chain })).into_response()
+    refuse_with(code, Refusal { chain, hint: None })
+}
+
+/// Says no, with what to do about it.
+pub(crate) fn refuse_with(code: StatusCode, refusal: Refusal) -> Response {
+    (code, Json(refusal)).into_response()
 }

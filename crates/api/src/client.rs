@@ -4,14 +4,14 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use http_body_util::{BodyExt, Empty, Limited};
+use http_body_util::Full;
 use hyper::body::Bytes;
 use hyper::{Method, Request};
-use hyper_util::rt::TokioIo;
 use serde::de::DeserializeOwned;
 use tokio::net::UnixStream;
 
 use crate::Refusal;
+use crate::http::{Cause, Conversation, whole};
 
 /// How long the agent may take: it looks at the kernel and may wait for its own repair to end.
 const ANSWER_TIME_MAX: Duration = Duration::from_secs(30);
@@ -37,7 +37,7 @@ pub enum ClientError {
         what: String,
         /// The reason.
         #[source]
-        cause: Box<dyn std::error::Error + Send + Sync>,
+        cause: Cause,
     },
     /// No answer in time.
     #[error("the agent did not answer {what} within {} s", ANSWER_TIME_MAX.as_secs())]
@@ -46,7 +46,7 @@ pub enum ClientError {
         what: String,
     },
     /// The agent said no.
-    #[error("{}", .0.chain.join(": "))]
+    #[error("{0}")]
     Refused(Refusal),
 }
 
@@ -54,7 +54,11 @@ impl ClientError {
     /// What to do about it, if we know.
     #[must_use]
     pub fn hint(&self) -> Option<String> {
-        let Self::Connect { cause, .. } = self else { return None };
+        let cause = match self {
+            Self::Connect { cause, .. } => cause,
+            Self::Refused(refusal) => return refusal.hint.clone(),
+            _ => return None,
+        };
         (cause.kind() == io::ErrorKind::PermissionDenied)
             .then(|| "only root and its group may ask the agent; use sudo".to_owned())
     }
@@ -100,23 +104,9 @@ async fn ask<T: DeserializeOwned>(socket: &Path, method: Method, path: &str) -> 
     }
 }
 
-async fn converse(
-    stream: UnixStream,
-    method: Method,
-    path: &str,
-) -> Result<(bool, Bytes), Box<dyn std::error::Error + Send + Sync>> {
-    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
-    let request =
-        Request::builder().method(method).uri(path).header("host", "byway").body(Empty::<Bytes>::new())?;
-    let talk = async {
-        let answer = sender.send_request(request).await?;
-        let well = answer.status().is_success();
-        let body = Limited::new(answer.into_body(), ANSWER_BYTES_MAX).collect().await?.to_bytes();
-        Ok((well, body))
-    };
-    // The connection does the reading and writing; it has nothing more to say once we have the answer.
-    tokio::select! {
-        answer = talk => answer,
-        Err(cause) = connection => Err(cause.into()),
-    }
+async fn converse(stream: UnixStream, method: Method, path: &str) -> Result<(bool, Bytes), Cause> {
+    let mut conversation = Conversation::begin(stream).await?;
+    let request = Request::builder().method(method).uri(path).header("host", "byway");
+    let answer = conversation.ask(request.body(Full::default())?).await?;
+    Ok((answer.status().is_success(), whole(answer, ANSWER_BYTES_MAX).await?))
 }

@@ -1,18 +1,22 @@
 //! What agents and commands say to each other.
 //!
-//! The words are serde types; the way is HTTP with JSON over the agent's unix socket. This room does not
-//! know how anything is found out or done.
+//! The words are serde types; the way is HTTP with JSON, over the agent's unix socket or, between hosts, over TLS.
+//! This room does not know how anything is found out or done.
 
 pub mod client;
+mod http;
+pub mod identity;
+pub mod peer;
+mod peer_error;
 
-use byway_fabric::cluster::{Cluster, HostName};
+use byway_fabric::cluster::{Cluster, HostName, PublicKey};
 use byway_fabric::docker::Endpoint;
 use byway_fabric::plan::Plan;
 use byway_fabric::problem::Problem;
 use ipnet::IpNet;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 /// Where the agent listens, below its run directory.
 pub const SOCKET: &str = "byway.sock";
@@ -24,6 +28,35 @@ pub mod path {
     pub const PLAN: &str = "/v1/plan";
     /// `POST`: takes everything out, answers with a [`super::DownReport`], then the agent ends.
     pub const DOWN: &str = "/v1/down";
+    /// `GET`, between hosts only: [`super::Hello`]. The one path that never changes.
+    pub const HELLO: &str = "/v1/hello";
+    /// `POST`, between hosts only, a `fabric::trace::Search`: where things are, a `Found`.
+    pub const SEARCH: &str = "/v1/search";
+    /// `POST`, between hosts only, an `Order`: lines of `Event` until its limits, a stop, or until the asker hangs up.
+    pub const WATCH: &str = "/v1/watch";
+    /// `POST`, between hosts only, a `StopOrder`: what was gathered is told, and the watch ends.
+    pub const STOP: &str = "/v1/watch/stop";
+    /// `POST`, between hosts only, a `ProbeOrder`: one line, a `Result<ProbeReport, String>`, when all is answered.
+    pub const PROBE: &str = "/v1/probe";
+    /// `POST`, between hosts only, a `Question`: its `Answers`.
+    pub const QUESTION: &str = "/v1/question";
+}
+
+/// The versions of the API that this Byway speaks, the lowest and the highest.
+pub const API: (u32, u32) = (1, 1);
+
+/// The header in which a host that asks another says which version of the API it means.
+pub const API_HEADER: &str = "byway-api";
+
+/// How an agent introduces itself to another host.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hello {
+    /// Its host, as its inventory calls it.
+    pub host: HostName,
+    /// Its version of Byway.
+    pub version: String,
+    /// The versions of the API that it speaks, the lowest and the highest.
+    pub api: (u32, u32),
 }
 
 /// How a host is.
@@ -46,6 +79,35 @@ pub struct Status {
     pub pending: usize,
     /// The inventory, and whether it can be read.
     pub inventory: InventoryStatus,
+    /// How the agent stands with those of other hosts; nothing where no agent runs.
+    #[serde(default)]
+    pub peers: Option<PeersStatus>,
+}
+
+/// How an agent can be asked by other hosts.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct PeersStatus {
+    /// The public key of this host, if it can be used.
+    pub key: Option<PublicKey>,
+    /// Where it listens.
+    pub listening: Vec<SocketAddr>,
+    /// Who wanted to ask and was refused, the newest first; one for each address.
+    pub refused: Vec<RefusedPeer>,
+    /// What would let this host take part; nothing where it does, or where no host has a key.
+    pub hint: Option<String>,
+}
+
+/// Somebody who wanted to ask this host and was refused, or who refused this host's own key.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RefusedPeer {
+    /// When it was last.
+    pub at: Timestamp,
+    /// From where.
+    pub address: IpAddr,
+    /// What was wrong.
+    pub what: String,
+    /// What to do about it.
+    pub hint: String,
 }
 
 /// The agent's own part of the status.
@@ -67,6 +129,9 @@ pub struct AgentStatus {
     pub last_repair: Option<Repair>,
     /// Why the last look or change failed, if it did.
     pub trouble: Option<String>,
+    /// Whether it only looks and answers, and changes nothing on this host.
+    #[serde(default)]
+    pub hands_off: bool,
 }
 
 /// A change that somebody made to what is ours.
@@ -195,6 +260,15 @@ pub struct DownReport {
 pub struct Refusal {
     /// The error and its causes, outermost first.
     pub chain: Vec<String>,
+    /// What to do about it, if it is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hint: Option<String>,
+}
+
+impl std::fmt::Display for Refusal {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.chain.join(": "))
+    }
 }
 
 /// Puts a status together from what is in force and what was seen.

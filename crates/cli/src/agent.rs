@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use anyhow::Context as _;
-use byway_agent::keep;
+use byway_agent::keep::{self, Settings};
 use byway_fabric::config::{Config, Key};
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::SubscriberExt as _;
@@ -11,8 +11,8 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 
 use crate::settings;
 
-pub(crate) fn run(config: &Config) -> anyhow::Result<ExitCode> {
-    let settings = settings::settings(config)?;
+pub(crate) fn run(config: &Config, hands_off: bool) -> anyhow::Result<ExitCode> {
+    let settings = Settings { hands_off, ..settings::settings(config)? };
     start_log(&config.log.value)?;
     for key in Key::ALL {
         tracing::debug!("{}", config.sentence(key));

@@ -22,15 +22,22 @@ pub(crate) fn agent_or<T: DeserializeOwned>(
     question: Question,
     otherwise: impl Future<Output = Result<T, AgentError>>,
 ) -> anyhow::Result<T> {
+    runtime()?.block_on(answer(settings, question, otherwise))
+}
+
+/// The same, among other things that are waited for.
+pub(crate) async fn answer<T: DeserializeOwned>(
+    settings: &Settings,
+    question: Question,
+    otherwise: impl Future<Output = Result<T, AgentError>>,
+) -> anyhow::Result<T> {
     let socket = settings.run_dir.join(SOCKET);
-    runtime()?.block_on(async {
-        let answer = match question {
-            Question::Get(path) => client::get(&socket, path).await,
-            Question::Post(path) => client::post(&socket, path).await,
-        };
-        match answer {
-            Err(error) if error.nobody_listens() => Ok(otherwise.await?),
-            answer => Ok(answer?),
-        }
-    })
+    let answer = match question {
+        Question::Get(path) => client::get(&socket, path).await,
+        Question::Post(path) => client::post(&socket, path).await,
+    };
+    match answer {
+        Err(error) if error.nobody_listens() => Ok(otherwise.await?),
+        answer => Ok(answer?),
+    }
 }

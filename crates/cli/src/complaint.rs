@@ -11,6 +11,7 @@ use annotate_snippets::{AnnotationKind, Level, Renderer, Snippet};
 use anstyle::{AnsiColor, Style};
 use byway_agent::edge::capture_file::CaptureFileError;
 use byway_agent::error::AgentError;
+use byway_agent::key::KeyError;
 use byway_api::client::ClientError;
 use byway_fabric::docker::new_network::CannotMake;
 use byway_fabric::inventory::UnknownHost;
@@ -75,7 +76,7 @@ pub(crate) fn for_programs(error: &anyhow::Error) -> Value {
     json!({ "error": chain, "hints": hints(error), "mistakes": mistakes })
 }
 
-fn hints(error: &anyhow::Error) -> Vec<String> {
+pub(crate) fn hints(error: &anyhow::Error) -> Vec<String> {
     error.chain().filter_map(hint).collect()
 }
 
@@ -97,6 +98,9 @@ fn hint(error: &(dyn std::error::Error + 'static)) -> Option<String> {
     }
     if let Some(file) = error.downcast_ref::<CaptureFileError>() {
         return file.hint();
+    }
+    if let Some(key) = error.downcast_ref::<KeyError>() {
+        return key.hint();
     }
     if let Some(cannot) = error.downcast_ref::<CannotMake>() {
         return Some(cannot.hint());
@@ -169,7 +173,7 @@ error: unknown key `color` in [[host]]
 5 | color = 1
   | ^^^^^
   |
-  = hint: known here: name, addresses, subnets
+  = hint: known here: name, addresses, subnets, key
 ";
         assert_eq!(shown, expected);
     }

@@ -1,4 +1,4 @@
-//! `byway hosts` and `byway host add|remove`: the inventory, shown and edited.
+//! `byway hosts` and `byway host add|key|remove`: the inventory, shown and edited.
 
 mod rewrite;
 
@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
-use byway_fabric::cluster::{Host, HostName};
+use byway_fabric::cluster::{Host, HostName, PublicKey};
 use byway_fabric::inventory::edit::{self, EditError, Edited, NewHost};
 use byway_fabric::inventory::{self, INVENTORY_BYTES_MAX, Inventory};
 use clap::{Args, Subcommand};
@@ -23,6 +23,8 @@ use rewrite::Locked;
 pub(crate) enum HostCommand {
     /// Add a host to the inventory; nothing is written if it would contradict another
     Add(AddArgs),
+    /// Give a host its public key, or another one
+    Key(KeyArgs),
     /// Take a host out of the inventory
     #[command(alias = "rm")]
     Remove(RemoveArgs),
@@ -40,6 +42,21 @@ pub(crate) struct AddArgs {
     /// The subnet of its containers, as 172.41.0.0/16; without it, the first free one of the prefixes
     #[arg(long = "subnet", value_name = "SUBNET", value_delimiter = ',')]
     subnets: Vec<IpNet>,
+    /// Its public key, as `byway key` prints it there; it can be given later
+    #[arg(long, value_name = "KEY")]
+    key: Option<PublicKey>,
+    /// Print the new text and write nothing
+    #[arg(long)]
+    dry_run: bool,
+}
+
+/// `byway host key`
+#[derive(Debug, Args)]
+pub(crate) struct KeyArgs {
+    /// Its name
+    name: String,
+    /// Its public key, as `byway key` prints it there
+    key: PublicKey,
     /// Print the new text and write nothing
     #[arg(long)]
     dry_run: bool,
@@ -105,6 +122,7 @@ fn list_json(inventory: &Inventory) -> Value {
             "name": host.name,
             "addresses": host.addresses,
             "subnets": host.subnets,
+            "key": host.key,
             "by_position": inventory.is_by_position(&host.name),
         })
     };
@@ -112,13 +130,17 @@ fn list_json(inventory: &Inventory) -> Value {
     json!({ "prefixes": inventory.cluster().prefixes, "hosts": hosts })
 }
 
-/// `byway host add|remove`: edits the inventory at `path`, as a whole and alone.
+/// `byway host add|key|remove`: edits the inventory at `path`, as a whole and alone.
 pub(crate) fn edit(command: HostCommand, path: &Path, json: bool) -> anyhow::Result<ExitCode> {
     let done = match command {
         HostCommand::Add(args) => {
             let subnets = (!args.subnets.is_empty()).then_some(args.subnets);
-            let new = NewHost { name: args.name, addresses: args.addresses, subnets };
+            let new = NewHost { name: args.name, addresses: args.addresses, subnets, key: args.key };
             rewritten(path, args.dry_run, "added", |file, text| edit::add(file, text, new))?
+        }
+        HostCommand::Key(args) => {
+            let set = |file: &str, text: &str| edit::set_key(file, text, &args.name, args.key);
+            rewritten(path, args.dry_run, "changed", set)?
         }
         HostCommand::Remove(args) => {
             rewritten(path, args.dry_run, "removed", |file, text| edit::remove(file, text, &args.name))?
@@ -164,10 +186,12 @@ impl Done {
     fn sentences(&self) -> String {
         let host = &self.edited.host;
         let (addresses, subnets) = (joined(&host.addresses), joined(&host.subnets));
-        let preposition = if self.verb == "added" { "to" } else { "from" };
-        let (verb, file) = (self.verb, &self.file);
-        let mut lines =
-            vec![format!("{verb} host {} at {addresses} with {subnets} {preposition} {file}", host.name)];
+        let (verb, file, name) = (self.verb, &self.file, &host.name);
+        let mut lines = vec![match (verb, &host.key) {
+            ("changed", Some(key)) => format!("host {name} has key {key} in {file}"),
+            ("added", _) => format!("added host {name} at {addresses} with {subnets} to {file}"),
+            _ => format!("{verb} host {name} at {addresses} with {subnets} from {file}"),
+        }];
         let written_back = self.edited.written_back.iter();
         lines.extend(written_back.map(|host| {
             format!("wrote out {} of host {}, until now by position", joined(&host.subnets), host.name)
@@ -245,7 +269,7 @@ b     10.0.0.2   172.32.1.0/24
 
     fn add_b(path: &Path, dry_run: bool) -> Done {
         let name = host_name("b").unwrap();
-        let new = NewHost { name, addresses: vec!["10.0.0.2".parse().unwrap()], subnets: None };
+        let new = NewHost { name, addresses: vec!["10.0.0.2".parse().unwrap()], subnets: None, key: None };
         rewritten(path, dry_run, "added", |file, text| edit::add(file, text, new)).unwrap()
     }
 

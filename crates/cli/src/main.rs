@@ -10,6 +10,7 @@ mod complaint;
 mod docker;
 mod down;
 mod hosts;
+mod key;
 mod lab;
 mod paper;
 mod plan;
@@ -17,6 +18,7 @@ mod render;
 mod settings;
 mod show;
 mod status;
+mod trace;
 
 use std::process::ExitCode;
 
@@ -37,16 +39,30 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Keep this host's routes, rules and settings right, in the foreground (for systemd)
-    Agent(AgentFlags),
+    Agent {
+        #[command(flatten)]
+        flags: AgentFlags,
+        /// Only look, and answer what is asked; change nothing on this host
+        #[arg(long)]
+        hands_off: bool,
+    },
     /// Show how this host stands; exit status 1 if somebody should look
-    Status,
+    Status {
+        /// All hosts of the inventory, each asked over the network with this host's key
+        #[arg(long)]
+        all: bool,
+    },
     /// Show what would be changed on this host, and why; changes nothing
     Plan(AgentFlags),
+    /// Print the public key of this host, for the inventory; makes the key if there is none yet
+    Key,
     /// Take everything of Byway's out and leave this host as it was found
     Down,
+    /// Follow a packet over all hosts of its way, and say where it ended and why
+    Trace(trace::TraceArgs),
     /// List the hosts of the inventory
     Hosts,
-    /// Add a host to the inventory, or remove one
+    /// Add a host to the inventory, give it its key, or remove one
     Host {
         #[command(subcommand)]
         command: hosts::HostCommand,
@@ -88,14 +104,21 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     let inventory =
         |common| Ok::<_, anyhow::Error>(settings::config(common, &AgentFlags::default())?.inventory.value);
     match cli.command {
-        Command::Agent(flags) => agent::run(&settings::config(common, &flags)?),
-        Command::Status => status::run(&settings::config(common, &AgentFlags::default())?, common.json),
+        Command::Agent { flags, hands_off } => agent::run(&settings::config(common, &flags)?, hands_off),
+        Command::Status { all } => {
+            let config = settings::config(common, &AgentFlags::default())?;
+            if all { status::run_all(&config, common.json) } else { status::run(&config, common.json) }
+        }
+        Command::Key => key::run(&settings::config(common, &AgentFlags::default())?, common.json),
         Command::Plan(flags) => {
             // An agent that runs goes by its own flags.
             let ask_agent = flags == AgentFlags::default();
             plan::run(&settings::config(common, &flags)?, ask_agent, common.json)
         }
         Command::Down => down::run(&settings::config(common, &AgentFlags::default())?, common.json),
+        Command::Trace(args) => {
+            trace::run(&args, &settings::config(common, &AgentFlags::default())?, common.json)
+        }
         Command::Hosts => hosts::list(&inventory(common)?, common.json),
         Command::Host { command } => hosts::edit(command, &inventory(common)?, common.json),
         Command::Docker { command } => {

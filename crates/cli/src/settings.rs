@@ -36,6 +36,9 @@ pub(crate) struct Common {
     /// The folder of what the agent remembers [default: /var/lib/byway]
     #[arg(long, global = true, value_name = "FOLDER", help_heading = "Settings")]
     state_dir: Option<String>,
+    /// The TCP port on which the agents ask each other, the same on all hosts [default: 7172]
+    #[arg(long, global = true, value_name = "PORT", help_heading = "Settings")]
+    port: Option<String>,
 }
 
 /// Flags of the agent, and of the commands that look like it does.
@@ -79,6 +82,7 @@ fn flags(common: &Common, agent: &AgentFlags) -> Vec<(Key, String)> {
         (Key::Inventory, &common.inventory),
         (Key::RunDir, &common.run_dir),
         (Key::StateDir, &common.state_dir),
+        (Key::Port, &common.port),
         (Key::Uplink, &agent.uplink),
         (Key::Bridges, &bridges),
         (Key::Networks, &networks),
@@ -125,7 +129,9 @@ pub(crate) fn settings(config: &Config) -> anyhow::Result<Settings> {
         run_dir: config.run_dir.value.clone(),
         state_dir: config.state_dir.value.clone(),
         docker: Place { socket: config.docker_socket.value.clone(), networks: config.networks.value.clone() },
+        port: config.port.value,
         look_every: Duration::from_secs(config.look_every_seconds.value),
+        hands_off: false,
     })
 }
 

@@ -1,9 +1,11 @@
 //! `byway status`: how this host stands.
 
+mod all;
+
 use std::process::ExitCode;
 
 use byway_agent::once;
-use byway_api::{AgentStatus, HostState, Status, path};
+use byway_api::{AgentStatus, HostState, PeersStatus, Status, path};
 use byway_fabric::config::Config;
 use byway_fabric::docker::Endpoint;
 use byway_fabric::problem::Problem;
@@ -12,6 +14,7 @@ use jiff::Timestamp;
 use crate::ask::{Question, agent_or};
 use crate::settings;
 use crate::show::{BAD, FAINT, GOOD, HEAD, LOOK, print, print_json, styled, table};
+pub(crate) use all::run_all;
 
 pub(crate) fn run(config: &Config, json: bool) -> anyhow::Result<ExitCode> {
     let settings = settings::settings(config)?;
@@ -45,7 +48,24 @@ fn text(status: &Status, now: Timestamp) -> String {
     text += "\n";
     text += &hosts(status);
     text += &containers(&status.endpoints);
-    text + &problems(&status.problems)
+    text += &problems(&status.problems);
+    text + &status.peers.as_ref().map_or_else(String::new, |peers| strangers(peers, now))
+}
+
+/// Who was refused here, and what would let this host take part: nobody has to do anything about it.
+fn strangers(peers: &PeersStatus, now: Timestamp) -> String {
+    let mut text = String::new();
+    for refused in &peers.refused {
+        text += &format!("\nrefused {}: {}", ago(refused.at, now), refused.what);
+        text += &format!("\n  {}", styled(FAINT, &refused.hint));
+    }
+    if let Some(hint) = &peers.hint {
+        text += &format!("\n{}", styled(FAINT, hint));
+    }
+    if !text.is_empty() {
+        text.push('\n');
+    }
+    text
 }
 
 fn headline(status: &Status, now: Timestamp) -> String {
@@ -75,6 +95,9 @@ fn routes(status: &Status) -> (usize, usize) {
 fn agent_lines(agent: Option<&AgentStatus>, now: Timestamp) -> String {
     let Some(agent) = agent else { return String::new() };
     let mut text = String::new();
+    if agent.hands_off {
+        text += &format!("{} it only looks and answers (--hands-off); what is due is left undone\n", styled(LOOK, "hands off:"));
+    }
     if let Some(trouble) = &agent.trouble {
         text += &format!("{} {trouble}\n", styled(BAD, "trouble:"));
     }

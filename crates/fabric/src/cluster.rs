@@ -1,10 +1,14 @@
 //! The nouns: hosts, their addresses and subnets, and the cluster that they make.
 
+mod key;
+
 use std::fmt;
 use std::net::IpAddr;
 
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
+
+pub use key::{BadPublicKey, KEY_BYTES, KEY_CHARACTERS, PublicKey, key_bytes, key_text};
 
 /// The name of a host, unique in its cluster: 1 to 63 of `a-z A-Z 0-9 . _ -`, starting with a letter or digit.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -62,6 +66,9 @@ pub struct Host {
     pub addresses: Vec<IpAddr>,
     /// The container addresses it holds, sorted; no two hosts' subnets overlap.
     pub subnets: Vec<IpNet>,
+    /// Its public key; without one it cannot be asked, and may not ask.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<PublicKey>,
 }
 
 impl Host {
@@ -86,5 +93,17 @@ impl Cluster {
     #[must_use]
     pub fn host(&self, name: &HostName) -> Option<&Host> {
         self.hosts.iter().find(|host| host.name == *name)
+    }
+
+    /// The host that has that key.
+    #[must_use]
+    pub fn host_with_key(&self, key: &PublicKey) -> Option<&Host> {
+        self.hosts.iter().find(|host| host.key.as_ref() == Some(key))
+    }
+
+    /// The host that has that address on the underlay.
+    #[must_use]
+    pub fn host_at(&self, address: IpAddr) -> Option<&Host> {
+        self.hosts.iter().find(|host| host.addresses.contains(&address))
     }
 }

@@ -36,6 +36,12 @@ pub const LOOK_EVERY_SECONDS_RANGE: RangeInclusive<u64> = 5..=3600;
 /// What is logged, unless told otherwise.
 pub const LOG: &str = "info";
 
+/// On which TCP port the agents ask each other, unless told otherwise; nobody has it at IANA.
+pub const PORT: u16 = 7172;
+
+/// The ports that can be told.
+pub const PORT_RANGE: RangeInclusive<u64> = 1..=65535;
+
 /// The longest configuration file, in bytes: all keys with a page of comments each.
 pub const CONFIG_BYTES_MAX: usize = 64 * 1024;
 
@@ -71,6 +77,8 @@ pub enum Key {
     RunDir,
     /// The folder of what is remembered.
     StateDir,
+    /// The TCP port on which the agents ask each other.
+    Port,
     /// Seconds between two looks without being woken.
     LookEverySeconds,
     /// What is logged.
@@ -79,7 +87,7 @@ pub enum Key {
 
 impl Key {
     /// All keys, in the order in which they are documented.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Host,
         Self::Inventory,
         Self::Uplink,
@@ -88,6 +96,7 @@ impl Key {
         Self::DockerSocket,
         Self::RunDir,
         Self::StateDir,
+        Self::Port,
         Self::LookEverySeconds,
         Self::Log,
     ];
@@ -114,6 +123,7 @@ impl Key {
             Self::DockerSocket => ("docker-socket", "BYWAY_DOCKER_SOCKET"),
             Self::RunDir => ("run-dir", "BYWAY_RUN_DIR"),
             Self::StateDir => ("state-dir", "BYWAY_STATE_DIR"),
+            Self::Port => ("port", "BYWAY_PORT"),
             Self::LookEverySeconds => ("look-every-seconds", "BYWAY_LOOK_EVERY_SECONDS"),
             Self::Log => ("log", "BYWAY_LOG"),
         }
@@ -180,6 +190,8 @@ pub struct Config {
     pub run_dir: Setting<PathBuf>,
     /// The folder of what is remembered.
     pub state_dir: Setting<PathBuf>,
+    /// The TCP port on which the agents ask each other, the same on all hosts.
+    pub port: Setting<u16>,
     /// Seconds between two looks without being woken, in [`LOOK_EVERY_SECONDS_RANGE`].
     pub look_every_seconds: Setting<u64>,
     /// What is logged: a level, or levels per target.
@@ -199,6 +211,7 @@ pub fn merge(layers: impl IntoIterator<Item = Layer>) -> Config {
         docker_socket: all.docker_socket.unwrap_or_else(|| default(DOCKER_SOCKET.into())),
         run_dir: all.run_dir.unwrap_or_else(|| default(RUN_DIR.into())),
         state_dir: all.state_dir.unwrap_or_else(|| default(STATE_DIR.into())),
+        port: all.port.unwrap_or_else(|| default(PORT)),
         look_every_seconds: all.look_every_seconds.unwrap_or_else(|| default(LOOK_EVERY_SECONDS)),
         log: all.log.unwrap_or_else(|| default(LOG.into())),
     }
@@ -223,6 +236,7 @@ impl Config {
             }
             Key::RunDir => Some((self.run_dir.value.display().to_string(), &self.run_dir.origin)),
             Key::StateDir => Some((self.state_dir.value.display().to_string(), &self.state_dir.origin)),
+            Key::Port => Some((self.port.value.to_string(), &self.port.origin)),
             Key::LookEverySeconds => {
                 Some((self.look_every_seconds.value.to_string(), &self.look_every_seconds.origin))
             }

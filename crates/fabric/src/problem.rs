@@ -31,6 +31,8 @@ pub enum ProblemKind {
     NotDirect,
     /// Something that must come first, from outside.
     Waits,
+    /// Other hosts cannot ask this one.
+    Peers,
 }
 
 impl fmt::Display for ProblemKind {
@@ -40,6 +42,7 @@ impl fmt::Display for ProblemKind {
             Self::Refused => "refused",
             Self::NotDirect => "not direct",
             Self::Waits => "waits",
+            Self::Peers => "peers",
         })
     }
 }

@@ -27,6 +27,7 @@ networks = bridge,byway (default)
 docker-socket = /run/docker.sock (default)
 run-dir = /run/byway (default)
 state-dir = /var/lib/byway (default)
+port = 7172 (default)
 look-every-seconds = 60 (default)
 log = info (default)
 ";
@@ -55,6 +56,7 @@ networks = bridge,byway (default)
 docker-socket = /run/docker.sock (default)
 run-dir = /run/byway (default)
 state-dir = /var/lib/byway (default)
+port = 7172 (default)
 look-every-seconds = 30 (from /etc/byway/byway.toml:4)
 log = debug (from BYWAY_LOG)
 ";
@@ -67,6 +69,7 @@ fn an_unknown_variable_gets_a_suggestion_and_foreign_ones_are_left_alone() {
         ("PATH", "/bin"),
         ("BYWAY_HOSTNAME", "a"),
         ("BYWAY_LOOK_EVERY_SECONDS", "4"),
+        ("BYWAY_PORT", "0"),
         ("BYWAY_RUN_DIR", "run"),
         ("BYWAY_UPLINK", ""),
         ("BYWAY_BRIDGES", "docker0,,br0"),
@@ -76,6 +79,7 @@ fn an_unknown_variable_gets_a_suggestion_and_foreign_ones_are_left_alone() {
         "BYWAY_BRIDGES is `docker0,,br0`: an interface name has 1 to 15 bytes, no blanks, no `/` and no `:`, and is \
          not `.` or `..`",
         "BYWAY_LOOK_EVERY_SECONDS is `4`: it can be 5 to 3600",
+        "BYWAY_PORT is `0`: it can be 1 to 65535",
         "BYWAY_RUN_DIR is `run`: it must start with `/`, or it would depend on where the agent is started",
         "`BYWAY_HOSTNAME` is not a setting: did you mean BYWAY_HOST?",
         "`BYWAY_X` is not a setting: did you mean BYWAY_LOG?",

@@ -8,7 +8,7 @@ mod cases;
 use std::fmt::Write as _;
 use std::net::IpAddr;
 
-use byway_fabric::cluster::{Host, HostName};
+use byway_fabric::cluster::{Host, HostName, PublicKey};
 use byway_fabric::inventory::edit::{self, EditError, Edited, NewHost};
 use byway_fabric::inventory::{self, Inventory};
 use ipnet::IpNet;
@@ -178,6 +178,7 @@ proptest! {
         if let Ok(text) = std::str::from_utf8(&text) {
             let _ = edit::add("i.toml", text, numbered(3, None));
             let _ = edit::remove("i.toml", text, "h0");
+            let _ = edit::set_key("i.toml", text, "h0", PublicKey::from_bytes([7; 32]));
         }
     }
 }
@@ -200,6 +201,7 @@ fn numbered(number: u8, subnet: Option<u8>) -> NewHost {
         name: name(&format!("h{number}")),
         addresses: vec![IpAddr::from([192, 0, 2, number + 1])],
         subnets,
+        key: number.is_multiple_of(2).then(|| PublicKey::from_bytes([number; 32])),
     }
 }
 
@@ -207,26 +209,35 @@ fn name(name: &str) -> HostName {
     HostName::try_from(name.to_owned()).unwrap()
 }
 
-/// Does `add NAME ADDRESS… [subnet SUBNET…]` or `remove NAME`.
+/// Does `add NAME ADDRESS… [subnet SUBNET…] [key KEY]`, `remove NAME` or `key NAME KEY`.
 fn edited(text: &str, command: &str) -> Result<Edited, EditError> {
     let words: Vec<&str> = command.split_whitespace().collect();
     if words[0] == "remove" {
         return edit::remove("inventory.toml", text, words[1]);
     }
+    if words[0] == "key" {
+        return edit::set_key("inventory.toml", text, words[1], words[2].parse().unwrap());
+    }
+    let (words, key) = match words.iter().position(|word| *word == "key") {
+        Some(at) => (words[..at].to_vec(), Some(words[at + 1].parse().unwrap())),
+        None => (words, None),
+    };
     let (addresses, subnets) = match words.iter().position(|word| *word == "subnet") {
         Some(at) => (&words[2..at], Some(&words[at + 1..])),
         None => (&words[2..], None),
     };
     let subnets = subnets.map(|all| all.iter().map(|net| net.parse::<IpNet>().unwrap()).collect());
     let addresses = addresses.iter().map(|address| address.parse().unwrap()).collect();
-    edit::add("inventory.toml", text, NewHost { name: name(words[1]), addresses, subnets })
+    edit::add("inventory.toml", text, NewHost { name: name(words[1]), addresses, subnets, key })
 }
 
 fn show(inventory: &Inventory) -> String {
     let mut out = String::new();
     for host in &inventory.cluster().hosts {
         let mark = if inventory.is_by_position(&host.name) { "  by position" } else { "" };
-        writeln!(out, "{}  {}  {}{mark}", host.name, list(&host.addresses), list(&host.subnets)).unwrap();
+        let key = host.key.map_or_else(String::new, |key| format!("  key {key}"));
+        writeln!(out, "{}  {}  {}{mark}{key}", host.name, list(&host.addresses), list(&host.subnets))
+            .unwrap();
     }
     out
 }

@@ -74,6 +74,7 @@ fn host(nth: u8) -> Host {
         name: HostName::try_from(format!("h{nth}")).unwrap(),
         addresses: vec![format!("192.168.0.{nth}").parse().unwrap(), format!("fd00::{nth}").parse().unwrap()],
         subnets: vec![net(&format!("10.{nth}.0.0/16")), net(&format!("fd00:{nth}::/64"))],
+        key: None,
     }
 }
 

@@ -11,12 +11,15 @@
 //!          /run           tmpfs     for the host alone
 //! ```
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd};
 use std::os::unix::net::UnixDatagram;
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
+use byway_agent::key;
 use nix::errno::Errno;
 use nix::mount::{MsFlags, mount};
 use nix::unistd::sethostname;
@@ -60,12 +63,28 @@ pub(crate) fn write_shared(topology: &Topology) -> Result<()> {
     write(&format!("{RUN}/hosts"), &hosts_file(topology))
 }
 
+/// Makes a key for each host, where its agent will find it, and returns the inventory that lists them.
+pub(crate) fn make_keys(topology: &Topology) -> Result<String> {
+    let mut keys = BTreeMap::new();
+    for host in &topology.hosts {
+        let state = format!("{RUN}/{}/lib/byway", host.name);
+        let (identity, _) = key::load_or_make(Path::new(&state)).with_context(|| host.name.clone())?;
+        keys.insert(host.name.as_str(), identity.public());
+    }
+    Ok(topology.inventory_with(|name| keys.get(name).copied())?)
+}
+
 /// Furnishes the host's namespaces, from inside them. The socket is where its agent says that it is ready.
-pub(crate) fn furnish_host(host: &Host, topology: &Topology, privilege: Privilege) -> Result<UnixDatagram> {
+pub(crate) fn furnish_host(
+    host: &Host,
+    topology: &Topology,
+    inventory: &str,
+    privilege: Privilege,
+) -> Result<UnixDatagram> {
     sethostname(&host.name).context("set the host name")?;
     let stage = format!("{RUN}/{}", host.name);
     write(&format!("{stage}/etc/byway/byway.toml"), &format!("host = \"{}\"\n", host.name))?;
-    write(&format!("{stage}/etc/byway/inventory.toml"), &topology.inventory()?)?;
+    write(&format!("{stage}/etc/byway/inventory.toml"), inventory)?;
     write(&format!("{stage}/etc/hosts"), &hosts_file(topology))?;
     write(&format!("{stage}/etc/hostname"), &format!("{}\n", host.name))?;
     // Without root, what only the machine's /etc has cannot be written to: its owner is nobody here.
@@ -164,6 +183,16 @@ fn put_sys(stage: &str) -> Result<()> {
     mount(Some("/sys/fs/cgroup"), cgroup.as_str(), NOTHING, bind, NOTHING)
         .with_context(|| format!("mount {cgroup}"))?;
     mount(Some(stage), "/sys", NOTHING, MsFlags::MS_MOVE, NOTHING).context("move the sysfs to /sys")
+}
+
+/// Gives a container's network namespace a name on its host, where `ip netns` looks for it.
+pub(crate) fn name_container(name: &str, net: BorrowedFd<'_>) -> Result<()> {
+    let folder = format!("{RUN}/netns");
+    make_folder(&folder)?;
+    let (file, from) = (format!("{folder}/{name}"), format!("/proc/self/fd/{}", net.as_raw_fd()));
+    fs::write(&file, "").with_context(|| format!("write {file}"))?;
+    mount(Some(from.as_str()), file.as_str(), None::<&str>, MsFlags::MS_BIND, None::<&str>)
+        .with_context(|| format!("mount {file}"))
 }
 
 fn put_run() -> Result<()> {

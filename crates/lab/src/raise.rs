@@ -34,7 +34,8 @@ pub(crate) fn raise(
     done: &mut dyn FnMut() -> Result<()>,
 ) -> Result<Nodes> {
     furniture::write_shared(topology)?;
-    let mut nodes = furnish(topology, privilege, done)?;
+    let inventory = furniture::make_keys(topology).context("make the hosts' keys")?;
+    let mut nodes = furnish(topology, &inventory, privilege, done)?;
     let switch = Node { namespaces: Namespaces::of_this_thread()?, notify: None };
     nodes.insert(SWITCH.into(), switch);
     wire_switch(topology, &nodes)?;
@@ -66,12 +67,18 @@ fn ours(topology: &Topology) -> Vec<(&str, Kind)> {
     topology.nodes().into_iter().filter(is_ours).collect()
 }
 
-fn furnish(topology: &Topology, privilege: Privilege, done: &mut dyn FnMut() -> Result<()>) -> Result<Nodes> {
+fn furnish(
+    topology: &Topology,
+    inventory: &str,
+    privilege: Privilege,
+    done: &mut dyn FnMut() -> Result<()>,
+) -> Result<Nodes> {
     let mut nodes = Nodes::new();
     let at_once = thread::available_parallelism().map_or(1, NonZero::get);
     for some in ours(topology).chunks(at_once) {
         let made: Vec<Result<Node>> = thread::scope(|scope| {
-            let make = |&(name, kind)| scope.spawn(move || make_node(topology, name, kind, privilege));
+            let make =
+                |&(name, kind)| scope.spawn(move || make_node(topology, inventory, name, kind, privilege));
             let threads: Vec<_> = some.iter().map(make).collect();
             threads
                 .into_iter()
@@ -86,11 +93,17 @@ fn furnish(topology: &Topology, privilege: Privilege, done: &mut dyn FnMut() -> 
     Ok(nodes)
 }
 
-fn make_node(topology: &Topology, name: &str, kind: Kind, privilege: Privilege) -> Result<Node> {
+fn make_node(
+    topology: &Topology,
+    inventory: &str,
+    name: &str,
+    kind: Kind,
+    privilege: Privilege,
+) -> Result<Node> {
     let (namespaces, notify) = Namespaces::make(|| {
         let host = topology.hosts.iter().find(|host| kind == Kind::Host && host.name == name);
         let notify = match host {
-            Some(host) => Some(furniture::furnish_host(host, topology, privilege)?),
+            Some(host) => Some(furniture::furnish_host(host, topology, inventory, privilege)?),
             None => furniture::furnish_other(name).map(|()| None)?,
         };
         furniture::set_kernel(if kind == Kind::Router { Forwarding::On } else { Forwarding::Off })?;
@@ -165,7 +178,11 @@ fn wire_host(
         for gateway in gateways(host, &container.addresses) {
             batch.default_route(gateway);
         }
+        let net = &named(nodes, &container.name)?.net;
         named(nodes, &container.name)?.inside_net(|| batch.send()).with_context(|| container.name.clone())?;
+        named(nodes, &host.name)?
+            .inside(|| furniture::name_container(&container.name, net.as_fd()))
+            .with_context(|| container.name.clone())?;
         done()?;
     }
     Ok(())

@@ -159,18 +159,30 @@ impl Topology {
         gateways
     }
 
-    /// The inventory that every host reads.
+    /// The inventory that every host reads, without keys.
     ///
     /// # Errors
     /// When a name is none that the fabric takes.
     pub fn inventory(&self) -> Result<String, cluster::BadHostName> {
+        self.inventory_with(|_| None)
+    }
+
+    /// The inventory that every host reads, with the keys of the hosts that have one.
+    ///
+    /// # Errors
+    /// When a name is none that the fabric takes.
+    pub fn inventory_with(
+        &self,
+        key_of: impl Fn(&str) -> Option<cluster::PublicKey>,
+    ) -> Result<String, cluster::BadHostName> {
         let mut parts = vec!["# Written by `byway lab`: the same on every host.\n".to_owned()];
         for host in &self.hosts {
             let name = cluster::HostName::try_from(host.name.clone())?;
             let addresses = quoted(&host.addresses);
             let subnets = quoted(&host.subnets);
+            let key = key_of(&host.name).map_or_else(String::new, |key| format!("key = \"{key}\"\n"));
             parts.push(format!(
-                "\n[[host]]\nname = \"{name}\"\naddresses = [{addresses}]\nsubnets = [{subnets}]\n"
+                "\n[[host]]\nname = \"{name}\"\naddresses = [{addresses}]\nsubnets = [{subnets}]\n{key}"
             ));
         }
         Ok(parts.concat())

@@ -43,7 +43,12 @@ fn a_host_has_its_own_name_files_and_interfaces() {
     let lab = bare(&Topology::two_hosts());
     let tell = |node: &str, script: &str| output(&lab, node, &["sh", "-c", script]);
     assert_eq!(tell("docker41", "hostname; cat /etc/byway/byway.toml"), "docker41\nhost = \"docker41\"\n");
-    assert_eq!(tell("docker42", "cat /etc/byway/inventory.toml"), Topology::two_hosts().inventory().unwrap());
+    let inventory = tell("docker42", "cat /etc/byway/inventory.toml");
+    assert_eq!(inventory, tell("docker41", "cat /etc/byway/inventory.toml"), "the same on every host");
+    let (keys, rest): (Vec<&str>, Vec<&str>) = inventory.lines().partition(|line| line.starts_with("key = "));
+    let bare = Topology::two_hosts().inventory().unwrap();
+    assert_eq!(rest, bare.lines().collect::<Vec<_>>());
+    assert_eq!(keys.len(), 2, "each host has a key");
     assert_eq!(tell("docker41", "ls /sys/class/net"), "docker0\neth0\nlo\nvethc41\n");
     assert_eq!(tell("c41", "ls /sys/class/net; hostname"), "eth0\nlo\nc41\n");
     assert_eq!(tell("switch", "ls /sys/class/net"), "docker41\ndocker42\nlan\nlo\n");

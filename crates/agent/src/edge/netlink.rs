@@ -17,6 +17,8 @@ use netlink_packet_route::RouteNetlinkMessage;
 use netlink_sys::protocols::{NETLINK_NETFILTER, NETLINK_ROUTE};
 use netlink_sys::{Socket, SocketAddr};
 
+mod ask;
+
 /// Requests in one datagram: large enough that the price of a system call vanishes, small enough that even
 /// if all are refused, the answers (under 1 KiB each in the kernel's accounting) fit the receive buffer.
 const BATCH_REQUESTS_MAX: usize = 500;
@@ -77,6 +79,9 @@ pub enum NetlinkError {
         #[source]
         cause: io::Error,
     },
+    /// The kernel says no.
+    #[error("the kernel refuses")]
+    Refused(#[source] io::Error),
     /// No answer came, or answers were lost (`ENOBUFS`).
     #[error("read the kernel's answer")]
     Receive(#[source] io::Error),

@@ -8,6 +8,8 @@ use std::time::Duration;
 use tokio::io::AsyncWriteExt;
 use tokio::process::Command;
 
+pub mod blocking;
+
 /// How long a program may take. `nft` takes 0.2 s for a set of 10,000 members; `iptables-restore` may wait for
 /// its lock.
 const TIME_MAX: Duration = Duration::from_secs(30);

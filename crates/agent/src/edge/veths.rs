@@ -14,7 +14,7 @@ use super::netlink::{Netlink, NetlinkError};
 /// # Errors
 /// When the host's own links could not be listed whole. A namespace that is going away is passed over.
 pub fn by_other_end(netlink: &mut Netlink) -> Result<BTreeMap<String, String>, NetlinkError> {
-    let ends: Vec<End> = list(netlink, None)?.iter().filter_map(end).collect();
+    let ends = host_ends(netlink)?;
     let namespaces: BTreeSet<i32> = ends.iter().map(|end| end.namespace).collect();
     let mut names = BTreeMap::new();
     for namespace in namespaces {
@@ -27,24 +27,39 @@ pub fn by_other_end(netlink: &mut Netlink) -> Result<BTreeMap<String, String>, N
     Ok(names)
 }
 
-/// A link whose other end is in another namespace.
-struct End {
-    name: String,
-    other: u32,
-    namespace: i32,
+/// A link of this namespace whose other end is in another one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct End {
+    /// Its name.
+    pub name: String,
+    /// The index of the other end, in its own namespace.
+    pub other: u32,
+    /// The number by which this namespace knows that one.
+    pub namespace: i32,
+    /// The index of the bridge that it is plugged into.
+    pub bridge: Option<u32>,
+}
+
+/// The links of this namespace whose other end is in another one.
+///
+/// # Errors
+/// When they could not be listed whole.
+pub fn host_ends(netlink: &mut Netlink) -> Result<Vec<End>, NetlinkError> {
+    Ok(list(netlink, None)?.iter().filter_map(end).collect())
 }
 
 fn end(message: &LinkMessage) -> Option<End> {
-    let (mut name, mut other, mut namespace) = (None, None, None);
+    let (mut name, mut other, mut namespace, mut bridge) = (None, None, None, None);
     for attribute in &message.attributes {
         match attribute {
             LinkAttribute::IfName(text) => name = Some(text.clone()),
             LinkAttribute::Link(index) => other = Some(*index),
             LinkAttribute::LinkNetNsId(id) => namespace = Some(*id),
+            LinkAttribute::Controller(index) => bridge = Some(*index),
             _ => {}
         }
     }
-    Some(End { name: name?, other: other?, namespace: namespace? })
+    Some(End { name: name?, other: other?, namespace: namespace?, bridge })
 }
 
 fn list(netlink: &mut Netlink, namespace: Option<i32>) -> Result<Vec<LinkMessage>, NetlinkError> {
@@ -59,7 +74,8 @@ fn list(netlink: &mut Netlink, namespace: Option<i32>) -> Result<Vec<LinkMessage
     Ok(links.collect())
 }
 
-fn hardware_address(message: &LinkMessage) -> Option<String> {
+/// A link's hardware address, as Docker writes it.
+pub(super) fn hardware_address(message: &LinkMessage) -> Option<String> {
     message.attributes.iter().find_map(|attribute| match attribute {
         LinkAttribute::Address(octets) => {
             Some(octets.iter().map(|octet| format!("{octet:02x}")).collect::<Vec<_>>().join(":"))

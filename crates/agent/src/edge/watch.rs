@@ -12,10 +12,12 @@ use byway_wire::LinkType;
 use nix::poll::{PollFd, PollFlags};
 use nix::sys::time::TimeSpec;
 
+mod assemble;
 mod filter;
 pub(super) mod socket;
 
-pub use filter::{Instruction, icmp};
+pub use filter::{Instruction, flow, icmp};
+pub(super) use socket::set as set_option;
 
 /// The longest frame that is kept: an IP packet of 64 KiB with its Ethernet header and tags. What is longer (large
 /// segments inside of a host can be) is cut, and [`Captured::original_len`] tells.
@@ -164,6 +166,15 @@ impl Watch {
             .ok_or_else(|| WatchError::UnknownLink { interface: interface.to_owned(), kind })?;
         let buffer = vec![0; FRAME_BYTES_MAX].into_boxed_slice();
         Ok(Self { interface: interface.to_owned(), socket, link, buffer, lost: 0 })
+    }
+
+    /// How the frames of an interface of this thread's network namespace start.
+    ///
+    /// # Errors
+    /// See [`WatchError`].
+    pub fn link_of(interface: &str) -> Result<LinkType, WatchError> {
+        // A filter that takes nothing.
+        Self::open(interface, &[filter::nothing()]).map(|watch| watch.link)
     }
 
     /// The name under which it was opened.

@@ -6,7 +6,8 @@ use toml::Spanned;
 use toml::de::DeValue;
 
 use super::{
-    BRIDGES_MAX, CONFIG_BYTES_MAX, Key, LOOK_EVERY_SECONDS_RANGE, NETWORKS_MAX, Origin, Setting, value,
+    BRIDGES_MAX, CONFIG_BYTES_MAX, Key, LOOK_EVERY_SECONDS_RANGE, NETWORKS_MAX, Origin, PORT_RANGE, Setting,
+    value,
 };
 use crate::cluster::{BadHostName, HostName};
 use crate::mistake::Mistakes;
@@ -31,6 +32,8 @@ pub struct Layer {
     pub run_dir: Option<Setting<PathBuf>>,
     /// See [`Key::StateDir`].
     pub state_dir: Option<Setting<PathBuf>>,
+    /// See [`Key::Port`].
+    pub port: Option<Setting<u16>>,
     /// See [`Key::LookEverySeconds`].
     pub look_every_seconds: Option<Setting<u64>>,
     /// See [`Key::Log`].
@@ -120,6 +123,7 @@ impl Layer {
             docker_socket: self.docker_socket.or(weaker.docker_socket),
             run_dir: self.run_dir.or(weaker.run_dir),
             state_dir: self.state_dir.or(weaker.state_dir),
+            port: self.port.or(weaker.port),
             look_every_seconds: self.look_every_seconds.or(weaker.look_every_seconds),
             log: self.log.or(weaker.log),
         }
@@ -136,6 +140,7 @@ impl Layer {
             Key::DockerSocket => self.docker_socket = Some(setting(value::path(text, &origin)?, origin)),
             Key::RunDir => self.run_dir = Some(setting(value::run_dir(text, &origin)?, origin)),
             Key::StateDir => self.state_dir = Some(setting(value::path(text, &origin)?, origin)),
+            Key::Port => self.port = Some(setting(value::port(text)?, origin)),
             Key::LookEverySeconds => {
                 self.look_every_seconds = Some(setting(value::look_every_seconds(text)?, origin));
             }
@@ -154,6 +159,11 @@ impl Layer {
         match key {
             Key::Bridges => self.bridges = Some(setting(list(reading, &BRIDGES, value), origin)),
             Key::Networks => self.networks = Some(setting(list(reading, &NETWORKS, value), origin)),
+            Key::Port => {
+                let number = reading.number(key.name(), value, PORT_RANGE);
+                let port = number.and_then(|number| u16::try_from(number).ok());
+                self.port = port.map(|port| setting(port, origin));
+            }
             Key::LookEverySeconds => {
                 let number = reading.number(key.name(), value, LOOK_EVERY_SECONDS_RANGE);
                 self.look_every_seconds = number.map(|number| setting(number, origin));

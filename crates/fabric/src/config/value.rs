@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::{LOOK_EVERY_SECONDS_RANGE, Origin};
+use super::{LOOK_EVERY_SECONDS_RANGE, Origin, PORT_RANGE};
 use crate::toml_text::{nearest, quoted};
 
 /// The longest interface name, in bytes: the kernel's IFNAMSIZ less the closing zero.
@@ -101,6 +101,12 @@ pub(super) fn look_every_seconds(text: &str) -> Result<u64, String> {
     let (least, most) = LOOK_EVERY_SECONDS_RANGE.into_inner();
     let number = text.parse().ok().filter(|number| LOOK_EVERY_SECONDS_RANGE.contains(number));
     number.ok_or_else(|| format!("it can be {least} to {most}"))
+}
+
+pub(super) fn port(text: &str) -> Result<u16, String> {
+    let (least, most) = PORT_RANGE.into_inner();
+    let port = text.parse().ok().filter(|port| PORT_RANGE.contains(&u64::from(*port)));
+    port.ok_or_else(|| format!("it can be {least} to {most}"))
 }
 
 /// Docker's own rule for names of networks (moby `daemon/names`).

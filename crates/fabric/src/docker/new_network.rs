@@ -130,6 +130,7 @@ mod tests {
             name: HostName::try_from("docker41".to_owned()).unwrap(),
             addresses: vec!["192.168.199.41".parse().unwrap()],
             subnets: subnets.iter().map(|net| net.parse().unwrap()).collect(),
+            key: None,
         }
     }
 

@@ -12,12 +12,14 @@ use ipnet::IpNet;
 use super::address::Family;
 use super::draft::{Draft, DraftHost, Placed};
 use super::position::{bits, first_bits, last_bits};
+use crate::cluster::PublicKey;
 use crate::toml_text::Reading;
 
 /// Notes every contradiction.
 pub(super) fn find(draft: &Draft, reading: &mut Reading<'_>) {
     names(draft, reading);
     addresses(draft, reading);
+    keys(draft, reading);
     prefixes(draft, reading);
     outside(draft, reading);
     for family in Family::BOTH {
@@ -49,6 +51,19 @@ fn addresses(draft: &Draft, reading: &mut Reading<'_>) {
             let line = reading.line(before);
             let what = format!("{} is also the address of {} (line {line})", address.value, other.label());
             reading.mistake(address.span.clone(), what, None);
+        }
+    }
+}
+
+fn keys(draft: &Draft, reading: &mut Reading<'_>) {
+    let mut seen: BTreeMap<PublicKey, (&DraftHost, usize)> = BTreeMap::new();
+    for host in &draft.hosts {
+        let Some(key) = &host.key else { continue };
+        if let Some((other, before)) = seen.insert(key.value, (host, key.span.start)) {
+            let line = reading.line(before);
+            let what = format!("this key is also that of {} (line {line})", other.label());
+            let hint = "each host has a key of its own: `byway key` prints it there".to_owned();
+            reading.mistake(key.span.clone(), what, Some(hint));
         }
     }
 }

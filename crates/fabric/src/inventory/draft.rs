@@ -10,7 +10,7 @@ use toml::de::{DeTable, DeValue};
 
 use super::address::{self, Family, Refusal};
 use super::{HOSTS_MAX, INVENTORY_BYTES_MAX, Inventory, PREFIXES_MAX, SUBNETS_PER_HOST_MAX, clash, position};
-use crate::cluster::{BadHostName, Cluster, Host, HostName};
+use crate::cluster::{BadHostName, BadPublicKey, Cluster, Host, HostName, PublicKey};
 use crate::mistake::Mistakes;
 use crate::toml_text::{Reading, quoted, single};
 
@@ -44,11 +44,14 @@ pub(super) struct DraftHost {
     pub(super) span: Range<usize>,
     /// Where its last value ends.
     pub(super) end: usize,
+    /// Where its last value ends, even if that is inside of its `{ … }`.
+    pub(super) values_end: usize,
     pub(super) name: Option<Placed<HostName>>,
     pub(super) addresses: Vec<Placed<IpAddr>>,
     /// The list of the addresses, brackets included.
     pub(super) addresses_span: Range<usize>,
     pub(super) subnets: Vec<Placed<IpNet>>,
+    pub(super) key: Option<Placed<PublicKey>>,
     /// Whether `subnets` were left out, so that they are cut from the prefixes.
     pub(super) by_position: bool,
 }
@@ -143,15 +146,18 @@ impl Draft {
 
 impl DraftHost {
     fn shape(reading: &mut Reading<'_>, number: usize, table: &DeTable<'_>, span: Range<usize>) -> Self {
-        reading.unknown_keys(table, "in [[host]]", &["name", "addresses", "subnets"]);
-        let end = table.values().map(|value| value.span().end).max().unwrap_or(span.end).max(span.end);
+        reading.unknown_keys(table, "in [[host]]", &["name", "addresses", "subnets", "key"]);
+        let values_end = table.values().map(|value| value.span().end).max().unwrap_or(span.end);
+        let end = values_end.max(span.end);
         let mut host = Self {
             number,
             end,
+            values_end,
             name: None,
             addresses: Vec::new(),
             addresses_span: span.clone(),
             subnets: Vec::new(),
+            key: None,
             by_position: !table.contains_key("subnets"),
             span,
         };
@@ -163,6 +169,9 @@ impl DraftHost {
         }
         if let Some(value) = table.get("subnets") {
             host.subnets(reading, value);
+        }
+        if let Some(value) = table.get("key") {
+            host.key = placed(reading, "`key`", value, public_key);
         }
         host
     }
@@ -230,7 +239,8 @@ impl DraftHost {
         let mut subnets: Vec<IpNet> = self.subnets.iter().map(|subnet| subnet.value).collect();
         subnets.sort_unstable();
         let addresses = self.addresses.iter().map(|address| address.value).collect();
-        Some(Host { name: self.name()?, addresses, subnets })
+        let key = self.key.as_ref().map(|key| key.value);
+        Some(Host { name: self.name()?, addresses, subnets, key })
     }
 }
 
@@ -287,5 +297,12 @@ fn host_name(text: &str) -> Result<HostName, Refusal> {
     HostName::try_from(text.to_owned()).map_err(|BadHostName| Refusal {
         what: format!("{} cannot be the name of a host", quoted(text)),
         hint: Some(BadHostName.to_string()),
+    })
+}
+
+fn public_key(text: &str) -> Result<PublicKey, Refusal> {
+    text.parse().map_err(|BadPublicKey| Refusal {
+        what: format!("{} cannot be the key of a host", quoted(text)),
+        hint: Some(BadPublicKey.to_string()),
     })
 }

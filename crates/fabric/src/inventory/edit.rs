@@ -1,4 +1,4 @@
-//! Adds a host to an inventory, or takes one out, and leaves every other line as it was.
+//! Adds a host to an inventory, takes one out, or gives one its key, and leaves every other line as it was.
 //!
 //! Works on the text, at the places that the reader remembers: a printer would lose line endings and habits.
 //! Hosts that had their subnets by position get them written out first, so that they never shift. What comes
@@ -12,7 +12,7 @@ use ipnet::IpNet;
 use super::address::Family;
 use super::draft::{Draft, DraftHost, NoHosts};
 use super::{UnknownHost, position, read};
-use crate::cluster::{Host, HostName};
+use crate::cluster::{Host, HostName, PublicKey};
 use crate::mistake::Mistakes;
 
 /// The first lines of an inventory that did not exist before.
@@ -32,6 +32,8 @@ pub struct NewHost {
     pub addresses: Vec<IpAddr>,
     /// Its subnets; without them, the first free one of each family that has a prefix.
     pub subnets: Option<Vec<IpNet>>,
+    /// Its public key, if it has one already.
+    pub key: Option<PublicKey>,
 }
 
 /// An inventory after an edit.
@@ -39,7 +41,7 @@ pub struct NewHost {
 pub struct Edited {
     /// The whole new text.
     pub text: String,
-    /// The host that was added or removed.
+    /// The host that was added, removed or given a key.
     pub host: Host,
     /// Hosts whose subnets were by position and are now written out.
     pub written_back: Vec<Host>,
@@ -170,6 +172,38 @@ pub fn remove(file: &str, text: &str, name: &str) -> Result<Edited, EditError> {
     }
 }
 
+/// Gives a host its key, or another one; hosts that have their subnets by position keep them so.
+///
+/// # Errors
+/// When the text has mistakes, does not list the host, or another host has that key.
+pub fn set_key(file: &str, text: &str, name: &str, key: PublicKey) -> Result<Edited, EditError> {
+    let draft = open(file, text)?;
+    let listed = draft.hosts.iter().filter_map(DraftHost::name).collect();
+    let unknown = || UnknownHost { file: file.into(), name: name.into(), listed };
+    let mut hosts = finished(&draft);
+    let at = hosts.iter().position(|host| host.name.as_str() == name).ok_or_else(unknown)?;
+    hosts[at].key = Some(key);
+    let text = apply(text, vec![key_change(text, &draft, &draft.hosts[at], &key)]);
+    let host = hosts[at].clone();
+    let refused = |mistakes| EditError::Refused { file: file.into(), name: host.name.clone(), mistakes };
+    if read(file, &text).map_err(refused)?.cluster().hosts != hosts {
+        return Err(EditError::Unfamiliar { file: file.into() });
+    }
+    Ok(Edited { text, host, written_back: Vec::new() })
+}
+
+/// The new key in the place of the old one, or behind the host's last value.
+fn key_change(text: &str, draft: &Draft, host: &DraftHost, key: &PublicKey) -> Change {
+    if let Some(before) = &host.key {
+        return Change { at: before.span.clone(), new: format!("\"{key}\"") };
+    }
+    let after = host.values_end;
+    if draft.inline.is_some() {
+        return Change { at: after..after, new: format!(", {}", key_entry(key)) };
+    }
+    line_after(text, after, &format!("{}{}", indent(text, host.addresses_span.start), key_entry(key)))
+}
+
 fn open(file: &str, text: &str) -> Result<Draft, EditError> {
     Draft::read(file, text, NoHosts::IsFine)
         .map_err(|mistakes| EditError::Broken { file: file.into(), mistakes })
@@ -194,7 +228,7 @@ fn with_subnets(file: &str, draft: &Draft, new: NewHost) -> Result<Host, EditErr
         None => free_subnets(draft, &new.addresses)?,
     };
     subnets.sort_unstable();
-    Ok(Host { name: new.name, addresses: new.addresses, subnets })
+    Ok(Host { name: new.name, addresses: new.addresses, subnets, key: new.key })
 }
 
 fn free_subnets(draft: &Draft, own: &[IpAddr]) -> Result<Vec<IpNet>, EditError> {
@@ -242,6 +276,10 @@ fn write_back(text: &str, draft: &Draft, except: Option<&HostName>) -> Vec<Chang
     by_position.map(|host| subnets_line(text, host, draft.inline.is_some())).collect()
 }
 
+fn key_entry(key: &PublicKey) -> String {
+    format!("key = \"{key}\"")
+}
+
 fn subnets_line(text: &str, host: &DraftHost, is_inline: bool) -> Change {
     let subnets: Vec<IpNet> = host.subnets.iter().map(|subnet| subnet.value).collect();
     let entry = format!("subnets = [{}]", comma_list(&subnets, "\""));
@@ -264,11 +302,12 @@ fn line_after(text: &str, at: usize, line: &str) -> Change {
 fn insertion(text: &str, draft: &Draft, host: &Host) -> Change {
     let addresses = comma_list(&host.addresses, "\"");
     let subnets = comma_list(&host.subnets, "\"");
-    let lines = [
+    let mut lines = vec![
         format!("name = \"{}\"", host.name),
         format!("addresses = [{addresses}]"),
         format!("subnets = [{subnets}]"),
     ];
+    lines.extend(host.key.as_ref().map(key_entry));
     match &draft.inline {
         Some(list) => inline_insertion(text, draft, list, &format!("{{ {} }}", lines.join(", "))),
         None => block_insertion(text, &lines),

@@ -302,5 +302,6 @@ fn host(words: &[&str]) -> Host {
         name: name(words[0]),
         addresses: part("at", "holds").iter().map(|word| word.parse().expect("an address")).collect(),
         subnets: part("holds", "").iter().map(|word| word.parse().expect("a prefix")).collect(),
+        key: None,
     }
 }

@@ -21,7 +21,9 @@ const GEN_PID: u16 = 2;
 const GEN_NAME: u16 = 3;
 /// The table's name is attribute 1 of tables, chains, rules, sets and elements alike.
 const TABLE_NAME: u16 = 1;
-/// Our table's name, as the kernel sends it.
+/// Our table, as the kernel sends it: its family (`NFPROTO_INET`, in `struct nfgenmsg`) and its name. Traces have
+/// tables of that name in other families.
+const OUR_FAMILY: u8 = 1;
 const OUR_TABLE: &[u8] = b"byway\0";
 /// `struct nlmsghdr` and `struct nfgenmsg`.
 const HEADER: usize = 16;
@@ -60,7 +62,8 @@ impl Transactions {
             let who = process(attributes).unwrap_or_else(|| "somebody".to_owned());
             return Some(Notice::OurTable(Touch { what, who, port }));
         }
-        if subsystem == SUBSYSTEM && attribute(attributes, TABLE_NAME) == Some(OUR_TABLE) {
+        let is_ours = message[HEADER] == OUR_FAMILY && attribute(attributes, TABLE_NAME) == Some(OUR_TABLE);
+        if subsystem == SUBSYSTEM && is_ours {
             let port = word(message, 12);
             self.touched = Some(match (self.touched, kind) {
                 // Deleting a table tells of all its rules, sets and chains before it.
@@ -188,6 +191,13 @@ mod tests {
             &[of_table(6, "byway"), end(), of_table(6, "filter"), end()],
             "added a rule to table inet byway by nft (pid 4711) from port 77, Ruleset",
         );
+    }
+
+    #[test]
+    fn tables_of_our_name_in_other_families_are_those_of_traces() {
+        let mut of_trace = of_table(0, "byway");
+        of_trace[HEADER] = 2;
+        check(&[of_trace, end()], "Ruleset");
     }
 
     #[test]

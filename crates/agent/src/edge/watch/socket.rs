@@ -219,7 +219,7 @@ fn vlan(aux: &libc::tpacket_auxdata) -> Option<Vlan> {
 }
 
 /// Sets an option of a socket to a value in the kernel's own form.
-pub(in crate::edge) fn set<T>(socket: &OwnedFd, level: i32, name: i32, value: &T) -> io::Result<()> {
+pub(in crate::edge) fn set<T>(socket: &impl AsRawFd, level: i32, name: i32, value: &T) -> io::Result<()> {
     let pointer = std::ptr::from_ref(value).cast();
     // SAFETY: the pointer and the length are those of `value`, which outlives the call.
     check(unsafe { libc::setsockopt(socket.as_raw_fd(), level, name, pointer, length_of(value)) })

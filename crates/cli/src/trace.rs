@@ -1,0 +1,84 @@
+//! `byway trace`: follows a packet over all hosts of its way, there and back, and says where it ended and why.
+
+mod ends;
+mod probing;
+mod show;
+mod station;
+
+use std::process::ExitCode;
+
+use byway_fabric::config::Config;
+use byway_fabric::trace::watch::{PROBES_MAX, ProbeKind};
+use clap::{Args, ValueEnum};
+
+use crate::settings::{self, runtime};
+use crate::show::{print, print_json};
+
+/// What `byway trace` is asked for.
+#[derive(Debug, Args)]
+pub(crate) struct TraceArgs {
+    /// Who sends: a container, HOST/CONTAINER, a host, or an address of one
+    source: String,
+    /// Who is to receive: the same, with :PORT for TCP and UDP
+    destination: String,
+    /// How the probe goes [default: tcp where a port is named, icmp else]
+    #[arg(long, value_name = "PROTOCOL")]
+    proto: Option<Protocol>,
+    /// How many probes
+    #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=i64::from(PROBES_MAX)))]
+    count: u16,
+    /// Milliseconds from one probe to the next
+    #[arg(long, default_value_t = 200, value_name = "MS", value_parser = clap::value_parser!(u64).range(1..=60_000))]
+    interval: u64,
+    /// Bytes of data in each probe
+    #[arg(long, default_value_t = 56, value_name = "BYTES", value_parser = clap::value_parser!(u16).range(0..=65_000))]
+    size: u16,
+    /// Forbid routers to cut the probe into fragments
+    #[arg(long)]
+    df: bool,
+    /// How many routers the probe may pass [default: what the sender's kernel takes]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..))]
+    ttl: Option<u8>,
+    /// Milliseconds to wait for an answer
+    #[arg(long, default_value_t = 1000, value_name = "MS", value_parser = clap::value_parser!(u64).range(1..=60_000))]
+    wait: u64,
+    /// Use IPv4 only
+    #[arg(short = '4', conflicts_with = "ipv6")]
+    ipv4: bool,
+    /// Use IPv6 only
+    #[arg(short = '6')]
+    ipv6: bool,
+}
+
+/// A protocol of probes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Protocol {
+    /// An echo request
+    Icmp,
+    /// The start of a connection
+    Tcp,
+    /// A datagram
+    Udp,
+}
+
+impl From<Protocol> for ProbeKind {
+    fn from(protocol: Protocol) -> Self {
+        match protocol {
+            Protocol::Icmp => Self::Icmp,
+            Protocol::Tcp => Self::Tcp,
+            Protocol::Udp => Self::Udp,
+        }
+    }
+}
+
+pub(crate) fn run(args: &TraceArgs, config: &Config, json: bool) -> anyhow::Result<ExitCode> {
+    let settings = settings::settings(config)?;
+    let traced = runtime()?.block_on(probing::trace(args, &settings))?;
+    if json {
+        print_json(&traced)?;
+    } else {
+        print(&show::text(&traced));
+    }
+    let arrived = traced.probes.iter().all(|told| told.verdict.cause.arrived());
+    Ok(if arrived { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}

@@ -1,0 +1,132 @@
+//! How a trace is told to people.
+
+use byway_fabric::journey::{Change, Hop, Journey};
+use byway_fabric::trace::report::Told;
+use byway_fabric::trace::watch::ProbeKind;
+
+use super::probing::{Party, Traced};
+use crate::show::{BAD, FAINT, GOOD, HEAD, LOOK, styled};
+
+pub(super) fn text(traced: &Traced) -> String {
+    let mut text = headline(traced);
+    if let Some(first) = traced.probes.first() {
+        text += &probe(first);
+    }
+    for (nth, told) in traced.probes.iter().enumerate().skip(1) {
+        let same = told.verdict.cause == traced.probes[0].verdict.cause;
+        text += &if same { short(nth, told) } else { format!("\nprobe {}\n{}", nth + 1, probe(told)) };
+    }
+    for clock in &traced.clocks {
+        let (way, ns) = if clock.offset.ns < 0 { ("behind", clock.offset.ns.unsigned_abs()) } else { ("ahead of", clock.offset.ns.unsigned_abs()) };
+        text += &styled(
+            FAINT,
+            format!("the clock of {} is {} {way} that of {}, give or take {}\n", clock.host, duration(ns), clock.than, duration(clock.offset.uncertainty_ns)),
+        );
+    }
+    for gap in &traced.gaps {
+        text += &format!("{} {gap}\n", styled(LOOK, "gap:"));
+    }
+    text + &format!("{}\n", lost(traced.lost))
+}
+
+fn lost(count: u64) -> String {
+    match count {
+        0 => styled(FAINT, "no packet was lost while watching"),
+        count => styled(BAD, format!("{count} packets that passed are not told: they came too fast")),
+    }
+}
+
+fn headline(traced: &Traced) -> String {
+    let protocol = match traced.protocol {
+        ProbeKind::Icmp => "ICMP echo",
+        ProbeKind::Tcp => "TCP",
+        ProbeKind::Udp => "UDP",
+    };
+    format!("{} → {}  {protocol}\n", party(&traced.source), party(&traced.destination))
+}
+
+fn party(party: &Party) -> String {
+    let address = match party.port {
+        Some(port) => std::net::SocketAddr::new(party.address, port).to_string(),
+        None => party.address.to_string(),
+    };
+    let place = match (&party.name, &party.host) {
+        (Some(name), Some(host)) => format!("{} on {host} ", styled(HEAD, name)),
+        (None, Some(host)) => format!("{} ", styled(HEAD, host)),
+        _ => String::new(),
+    };
+    format!("{place}{address}")
+}
+
+fn probe(told: &Told) -> String {
+    let mut text = format!("\n{}\n{}", styled(HEAD, "there"), journey(&told.there));
+    if let Some(back) = &told.back {
+        text += &format!("\n{}\n{}", styled(HEAD, "back"), journey(back));
+    }
+    for error in &told.errors {
+        text += &format!("\n{}\n{}", styled(HEAD, "an error came back"), journey(error));
+    }
+    text += "\n";
+    text += &ttl(&told.there);
+    if let Some(ns) = told.round_trip_ns {
+        text += &format!("round trip {}\n", duration(ns));
+    }
+    let style = if told.verdict.cause.arrived() { GOOD } else { BAD };
+    text += &format!("{}\n", styled(style, &told.verdict.sentence));
+    for line in &told.verdict.evidence {
+        text += &format!("  {line}\n");
+    }
+    if let Some(advice) = &told.verdict.advice {
+        text += &format!("  {}\n", styled(FAINT, advice));
+    }
+    text
+}
+
+fn short(nth: usize, told: &Told) -> String {
+    let took = told.round_trip_ns.map_or_else(String::new, |ns| format!(" in {}", duration(ns)));
+    let what = if told.verdict.cause.arrived() { "arrived" } else { "the same" };
+    format!("probe {}: {what}{took}\n", nth + 1)
+}
+
+/// The lines of a journey without the verdict, indented.
+fn journey(journey: &Journey) -> String {
+    let told = journey.to_string();
+    let lines: Vec<&str> = told.lines().collect();
+    let without_verdict = lines.len().saturating_sub(1);
+    lines[..without_verdict].iter().map(|line| format!("  {line}\n")).collect()
+}
+
+/// Why the TTL fell, for those who see it for the first time.
+fn ttl(journey: &Journey) -> String {
+    let ttls = journey.ttls();
+    let mut falls: Vec<u8> = ttls.clone();
+    falls.dedup();
+    let routers: Vec<String> = journey.hops.iter().filter_map(router).collect();
+    if falls.len() < 2 || routers.is_empty() {
+        return String::new();
+    }
+    let row: Vec<String> = falls.iter().map(u8::to_string).collect();
+    styled(FAINT, format!("ttl {}: each router takes one off; here {}\n", row.join(" → "), routers.join(", then ")))
+}
+
+fn router(hop: &Hop) -> Option<String> {
+    let seen = hop.seen.as_ref()?;
+    seen.changes.iter().find_map(|change| match change {
+        Change::Routed { by, times: 1 } => Some(by.to_string().trim_start_matches("by ").to_owned()),
+        Change::Routed { by, times } => Some(format!("{times} {by}")),
+        _ => None,
+    })
+}
+
+/// A duration with its unit.
+fn duration(ns: u64) -> String {
+    #[expect(clippy::cast_precision_loss, reason = "shown with two decimals")]
+    let (value, unit) = match ns {
+        0..1_000 => return format!("{ns} ns"),
+        1_000..1_000_000 => (ns as f64 / 1e3, "µs"),
+        1_000_000..1_000_000_000 => (ns as f64 / 1e6, "ms"),
+        _ => (ns as f64 / 1e9, "s"),
+    };
+    format!("{value:.2} {unit}")
+}
+
