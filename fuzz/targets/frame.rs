@@ -6,7 +6,7 @@ use byway_wire::{Body, Frame, LinkType, Packet, PacketKey};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|bytes: &[u8]| {
-    for link in [LinkType::Ethernet, LinkType::RawIp] {
+    for link in [LinkType::Ethernet, LinkType::RawIp, LinkType::Null, LinkType::LinuxSll, LinkType::LinuxSll2] {
         let frame = Frame::decode(link, bytes);
         assert!(!frame.to_string().is_empty());
         if let Body::Packet(packet) = &frame.body {

@@ -69,6 +69,8 @@ fn say(text: &str) {
 const LAB: [(&str, &str); 3] = [("nft", "nftables"), ("ping", "iputils-ping"), ("ip", "iproute2")];
 /// What the tests need on top.
 const TESTS: [(&str, &str); 1] = [("setpriv", "util-linux")];
+/// The peer of the bench `capture`.
+const PEER_OF_CAPTURE: [(&str, &str); 1] = [("tshark", "tshark")];
 /// The benches that need Docker engines.
 const ENGINES_BENCHES: [&str; 2] = ["paths", "flushes"];
 
@@ -98,6 +100,9 @@ fn bench(names: &[&str]) -> Outcome {
     packages::install(&TESTS)?;
     // Who is not root gets the other benches, and from these a sentence.
     let is_wanted = |bench: &&str| names.is_empty() || names.iter().any(|name| bench.contains(name));
+    if is_wanted(&"capture") {
+        packages::install(&PEER_OF_CAPTURE)?;
+    }
     if packages::is_root() && ENGINES_BENCHES.iter().any(is_wanted) {
         engines::set_up(false)?;
     }

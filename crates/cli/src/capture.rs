@@ -244,5 +244,6 @@ fn is_broken_pipe(error: &anyhow::Error) -> bool {
 
 fn list() -> String {
     let width = FIELDS.iter().map(|field| field.name.len()).max().unwrap_or(0);
-    FIELDS.iter().map(|field| format!("{:width$}  {}\n", field.name, field.about)).collect()
+    let lines = FIELDS.iter().map(|field| format!("{:width$}  {}\n", field.name, field.about));
+    lines.collect::<Vec<_>>().concat()
 }

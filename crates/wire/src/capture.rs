@@ -105,18 +105,36 @@ impl<'a> Comments<'a> {
     pub fn among(options: &'a [u8], big_endian: bool) -> Self {
         Self { options, big_endian }
     }
+
+    /// One after the other.
+    pub fn iter(&self) -> impl Iterator<Item = &'a [u8]> + use<'a> {
+        self.into_iter()
+    }
+}
+
+/// Goes through [`Comments`].
+#[derive(Debug, Clone)]
+pub struct EachComment<'a>(Comments<'a>);
+
+impl<'a> IntoIterator for Comments<'a> {
+    type Item = &'a [u8];
+    type IntoIter = EachComment<'a>;
+
+    fn into_iter(self) -> EachComment<'a> {
+        EachComment(self)
+    }
 }
 
 /// `opt_comment`
 const COMMENT: u16 = 1;
 
-impl<'a> Iterator for Comments<'a> {
+impl<'a> Iterator for EachComment<'a> {
     type Item = &'a [u8];
 
     fn next(&mut self) -> Option<&'a [u8]> {
         // Ends: every step takes at least 4 bytes.
-        while let Some((code, value, rest)) = pcapng::option(self.options, self.big_endian) {
-            self.options = rest;
+        while let Some((code, value, rest)) = pcapng::option(self.0.options, self.0.big_endian) {
+            self.0.options = rest;
             if code == COMMENT {
                 return Some(value);
             }

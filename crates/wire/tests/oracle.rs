@@ -66,7 +66,9 @@ proptest! {
 
 /// Everything that can be asked of bytes.
 fn touch_all(bytes: &[u8]) {
-    for link in [LinkType::Ethernet, LinkType::RawIp] {
+    let links =
+        [LinkType::Ethernet, LinkType::RawIp, LinkType::Null, LinkType::LinuxSll, LinkType::LinuxSll2];
+    for link in links {
         let frame = Frame::decode(link, bytes);
         assert!(!frame.to_string().is_empty());
         if let Some(packet) = frame.packet() {

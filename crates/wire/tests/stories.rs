@@ -4,7 +4,7 @@
 
 use std::fmt::Write as _;
 
-use byway_wire::{Frame, LinkType, Packet, PacketKey};
+use byway_wire::{Direction, Frame, LinkType, Named, Packet, PacketKey};
 
 /// Ethernet, IPv4, ICMP echo request from 172.41.0.2 to 172.42.0.2, id 7, seq 1, 8 bytes of data.
 const PING: &str = "02000000000b 02000000000a 0800
@@ -384,4 +384,43 @@ fn bytes_of(text: &str) -> Vec<u8> {
     let digits: Vec<u8> = text.bytes().filter(|byte| !byte.is_ascii_whitespace()).collect();
     let byte = |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap();
     digits.chunks(2).map(byte).collect()
+}
+
+#[test]
+fn cooked_captures_tell_direction_and_interface_and_keep_vlan_tags() {
+    let ping = PING.split_once("0800\n").unwrap().1;
+    let told = |link, text: &str| {
+        let bytes = bytes_of(text);
+        let frame = Frame::decode(link, &bytes);
+        (frame.to_string(), frame.cooked.map(|cooked| (cooked.direction(), cooked.interface)))
+    };
+    let says = "172.41.0.2 > 172.42.0.2 ICMP echo request id 7 seq 1 ttl 64";
+    let sll = format!("0004 0001 0006 02000000000a0000 0800 {ping}");
+    assert_eq!(told(LinkType::LinuxSll, &sll), (says.to_owned(), Some((Direction::Out, None))));
+    let sll2 = format!("8100 0000 00000007 0001 00 06 02000000000a0000 0065 0800 {ping}");
+    let tagged = format!("vlan 101 {says}");
+    assert_eq!(told(LinkType::LinuxSll2, &sll2), (tagged, Some((Direction::In, Some(7)))));
+    let cut = "unread, Linux cooked header cut short: 2 of 16 bytes";
+    assert_eq!(told(LinkType::LinuxSll, "0004").0, cut);
+}
+
+#[test]
+fn a_bsd_loopback_is_read_in_either_byte_order() {
+    let ping = PING.split_once("0800\n").unwrap().1;
+    let says = "172.41.0.2 > 172.42.0.2 ICMP echo request id 7 seq 1 ttl 64";
+    for family in ["00000002", "02000000"] {
+        let bytes = bytes_of(&format!("{family} {ping}"));
+        assert_eq!(Frame::decode(LinkType::Null, &bytes).to_string(), says);
+    }
+    let foreign = Frame::decode(LinkType::Null, &[0, 0, 0, 7]).to_string();
+    assert_eq!(foreign, "unread, loopback header malformed: the family is neither IPv4 nor IPv6");
+}
+
+#[test]
+fn names_stand_before_the_addresses_that_have_one() {
+    let names = [("172.41.0.2".parse().unwrap(), "web".to_owned())].into();
+    let bytes = bytes_of(PING);
+    let frame = Frame::decode(LinkType::Ethernet, &bytes);
+    let named = Named { frame: &frame, names: &names }.to_string();
+    assert_eq!(named, "web(172.41.0.2) > 172.42.0.2 ICMP echo request id 7 seq 1 ttl 64");
 }

@@ -80,9 +80,9 @@ impl CaptureFile {
         let source: Box<dyn Read> = if path == Path::new("-") {
             Box::new(io::stdin())
         } else {
-            let opened = File::open(path).and_then(|file| match file.metadata()?.is_dir() {
-                true => Err(io::ErrorKind::IsADirectory.into()),
-                false => Ok(file),
+            let opened = File::open(path).and_then(|file| {
+                let is_folder = file.metadata()?.is_dir();
+                if is_folder { Err(io::ErrorKind::IsADirectory.into()) } else { Ok(file) }
             });
             Box::new(opened.map_err(|cause| CaptureFileError::Open { path: path.to_owned(), cause })?)
         };

@@ -83,7 +83,12 @@ impl Sink for Objects {
             source: packet.map(|packet| packet.source),
             destination: packet.map(|packet| packet.destination),
             text: seen.frame.as_ref().map(|frame| Named { frame, names: &self.names }.to_string()),
-            comments: seen.record.comments.map(|text| String::from_utf8_lossy(text).into_owned()).collect(),
+            comments: seen
+                .record
+                .comments
+                .iter()
+                .map(|text| String::from_utf8_lossy(text).into_owned())
+                .collect(),
             fields,
         };
         serde_json::to_writer(&mut self.out.buffer, &object)?;

@@ -32,7 +32,7 @@ pub(crate) enum Step {
 
 /// Capture files, merged by time. Within a file the order stays as it is.
 pub(crate) struct Files {
-    files: Vec<Merged>,
+    all: Vec<Merged>,
     /// Which file's packet it is now.
     current: Option<usize>,
     interfaces: Vec<Interface>,
@@ -56,14 +56,14 @@ impl Files {
             CaptureFile::open(path).map(|file| Merged { file, places: Vec::new(), waits: false, time_ns: 0 })
         };
         let files = paths.iter().map(open).collect::<Result<Vec<_>, _>>()?;
-        let mut files = Self { files, current: None, interfaces: Vec::new(), troubles: Vec::new() };
-        (0..files.files.len()).for_each(|nth| files.step(nth));
+        let mut files = Self { all: files, current: None, interfaces: Vec::new(), troubles: Vec::new() };
+        (0..files.all.len()).for_each(|nth| files.step(nth));
         Ok(files)
     }
 
     /// Goes to the next packet of one file. Where it is damaged, the others go on.
     fn step(&mut self, nth: usize) {
-        let merged = &mut self.files[nth];
+        let merged = &mut self.all[nth];
         merged.waits = match merged.file.advance() {
             Ok(found) => found,
             Err(error) => {
@@ -90,13 +90,13 @@ impl Source for Files {
         if let Some(current) = self.current.take() {
             self.step(current);
         }
-        let waiting = self.files.iter().enumerate().filter(|(_, merged)| merged.waits);
+        let waiting = self.all.iter().enumerate().filter(|(_, merged)| merged.waits);
         self.current = waiting.min_by_key(|(_, merged)| merged.time_ns).map(|(nth, _)| nth);
         Ok(if self.current.is_some() { Step::Packet } else { Step::End })
     }
 
     fn record(&self) -> Option<Record<'_>> {
-        let merged = &self.files[self.current?];
+        let merged = &self.all[self.current?];
         let record = merged.file.packet()?;
         Some(Record { interface: *merged.places.get(record.interface)?, ..record })
     }

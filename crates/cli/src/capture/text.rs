@@ -54,12 +54,11 @@ impl Sink for Lines {
             None => "-",
         };
         write!(line, " {} {direction} ", seen.interface_name())?;
-        match &seen.frame {
-            Some(frame) => write!(line, "{}", Named { frame, names: &self.names })?,
-            None => {
-                let (link, length) = (seen.interface.link, seen.record.bytes.len());
-                write!(line, "link type {link}, which is not read here, {length} bytes")?;
-            }
+        if let Some(frame) = &seen.frame {
+            write!(line, "{}", Named { frame, names: &self.names })?;
+        } else {
+            let (kind, length) = (seen.interface.link, seen.record.bytes.len());
+            write!(line, "link type {kind}, which is not read here, {length} bytes")?;
         }
         for comment in seen.record.comments {
             let comment = String::from_utf8_lossy(comment);

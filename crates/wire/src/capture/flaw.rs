@@ -61,8 +61,9 @@ impl fmt::Display for Flaw {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Empty => f.write_str("the file is empty"),
-            Self::NotACapture { start: [a, b, c, d] } => {
-                write!(f, "no capture file: it starts with {a:02x} {b:02x} {c:02x} {d:02x}")
+            Self::NotACapture { start } => {
+                f.write_str("no capture file: it starts with")?;
+                start.iter().try_for_each(|byte| write!(f, " {byte:02x}"))
             }
             Self::Modified => f.write_str("a \"modified\" pcap (magic a1b2cd34), which is not read"),
             Self::Compressed => f.write_str("the file is compressed"),

@@ -40,8 +40,8 @@ pub(super) struct Clock {
 /// How long the block is that starts here.
 pub(super) fn length(bytes: &[u8], big_endian: bool, offset: u64) -> Result<usize, Flaw> {
     // A section tells its byte order behind its length.
-    let big_endian = match bytes.starts_with(&SECTION) {
-        true => match bytes.get(8..12) {
+    let big_endian = if bytes.starts_with(&SECTION) {
+        match bytes.get(8..12) {
             None => return Ok(FRAME_BYTES),
             Some([0x1a, 0x2b, 0x3c, 0x4d]) => true,
             Some([0x4d, 0x3c, 0x2b, 0x1a]) => false,
@@ -49,8 +49,9 @@ pub(super) fn length(bytes: &[u8], big_endian: bool, offset: u64) -> Result<usiz
                 let value = u32_in(other, 0, true).unwrap_or_default().into();
                 return Err(Flaw::Malformed { offset, what: "a section without a byte order", value });
             }
-        },
-        false => big_endian,
+        }
+    } else {
+        big_endian
     };
     let Some(length) = u32_in(bytes, 4, big_endian) else { return Ok(FRAME_BYTES) };
     let wrong = |what| Err(Flaw::Malformed { offset, what, value: length.into() });

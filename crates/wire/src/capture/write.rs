@@ -63,7 +63,9 @@ pub fn packet(out: &mut Vec<u8>, id: u32, record: &Record<'_>) {
         out.extend(record.bytes);
         pad(out, record.bytes.len());
         let before = out.len();
-        record.comments.for_each(|comment| option(out, OPT_COMMENT, comment));
+        for comment in record.comments {
+            option(out, OPT_COMMENT, comment);
+        }
         if let Some(direction) = record.direction {
             let flags: u32 = if direction == Direction::In { 1 } else { 2 };
             option(out, EPB_FLAGS, &flags.to_le_bytes());
@@ -102,7 +104,9 @@ fn block(out: &mut Vec<u8>, kind: u32, body: impl FnOnce(&mut Vec<u8>)) {
 }
 
 fn options(out: &mut Vec<u8>, list: &[Coded<'_>]) {
-    list.iter().for_each(|(code, value)| option(out, *code, value));
+    for (code, value) in list {
+        option(out, *code, value);
+    }
     out.extend([0; 4]);
 }
 

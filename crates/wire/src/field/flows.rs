@@ -67,8 +67,12 @@ impl Flows {
                     }
                 }
                 Kind::Udp => {
-                    if let Some((ends, _)) = ends(addresses, layer, bytes) {
-                        layer.flow.stream = self.udp.flow(ends).stream;
+                    // One whose length cannot be belongs to nothing.
+                    if layer.part(bytes, 0, 8).is_some()
+                        && let Some((ends, _)) = ends(addresses, layer, bytes)
+                    {
+                        let stream = self.udp.flow(ends).stream;
+                        layer.flow = Some(FlowAt { stream, ..FlowAt::default() });
                     }
                 }
                 _ => {}
@@ -76,16 +80,18 @@ impl Flows {
         }
     }
 
-    fn segment(&mut self, ends: Ends, side: usize, layer: &LayerAt, bytes: &[u8]) -> FlowAt {
-        let word = |at| layer.number(bytes, at, 4).and_then(|word| u32::try_from(word).ok());
+    fn segment(&mut self, ends: Ends, side: usize, layer: &LayerAt, bytes: &[u8]) -> Option<FlowAt> {
+        let word = |at| u32::try_from(layer.number(bytes, at, 4)?).ok();
+        let (sequence, acknowledgement) = (word(4)?, word(8)?);
+        let header = layer.number(bytes, 12, 1)?;
+        // A header whose length cannot be is cut before its flags.
+        let flags = layer.number(bytes, 13, 1).and_then(|flags| u8::try_from(flags).ok()).map(TcpFlags);
         let flow = self.tcp.flow(ends);
-        // What an ICMP error quotes is shown in the connection's own numbers.
-        let (Some(sequence), Some(acknowledgement), Some(flags), Quoted::No) =
-            (word(4), word(8), layer.part(bytes, 13, 1), layer.quoted)
-        else {
-            return FlowAt { stream: flow.stream, ..FlowAt::default() };
+        let fits = (header >> 4) * 4 <= (layer.wire_end - layer.start) as u64;
+        // What an ICMP error quotes, and what is cut up, is shown in the connection's own numbers.
+        let (Some(flags), true, Quoted::No, false) = (flags, fits, layer.quoted, layer.fragment) else {
+            return Some(FlowAt { stream: flow.stream, ..FlowAt::default() });
         };
-        let flags = TcpFlags(flags[0]);
         let (syn, ack) = (flags.contain(TcpFlags::SYN), flags.contain(TcpFlags::ACK));
         let flow = if syn && !ack && flow.is_another(side, sequence) { self.tcp.again(ends) } else { flow };
         if flow.sides[side].base.is_none() {
@@ -95,11 +101,11 @@ impl Flows {
         if flow.sides[1 - side].base.is_none() && ack {
             flow.sides[1 - side].base = Some(acknowledgement.wrapping_sub(1));
         }
-        FlowAt {
+        Some(FlowAt {
             stream: flow.stream,
             sequence_base: flow.sides[side].base.unwrap_or_default(),
             acknowledgement_base: if ack { flow.sides[1 - side].base.unwrap_or_default() } else { 0 },
-        }
+        })
     }
 }
 

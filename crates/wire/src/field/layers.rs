@@ -9,6 +9,9 @@ use crate::packet::protocol;
 /// is somebody's test; what lies deeper is not shown.
 pub const LAYERS_MAX: usize = 32;
 
+/// A TCP header up to its window: what Wireshark wants before it shows more than the ports.
+const TCP_BYTES_MIN: usize = 16;
+
 /// Where MySQL and `MariaDB` listen.
 const MYSQL_PORT: u16 = 3306;
 
@@ -62,7 +65,7 @@ pub struct LayerAt {
     /// Where it ended on the link.
     pub wire_end: usize,
     /// For TCP and UDP: the connection's number, and what its sequence numbers are counted from.
-    pub(super) flow: FlowAt,
+    pub(super) flow: Option<FlowAt>,
 }
 
 /// Whether a layer is quoted by an ICMP error, the outermost counting.
@@ -100,7 +103,7 @@ const NOTHING: LayerAt = LayerAt {
     start: 0,
     end: 0,
     wire_end: 0,
-    flow: FlowAt { stream: 0, sequence_base: 0, acknowledgement_base: 0 },
+    flow: None,
 };
 
 impl Default for Layers {
@@ -135,7 +138,7 @@ impl Rest {
 
     /// Whether there was anything on the link.
     fn is_there(self) -> bool {
-        self.start < self.end
+        self.start < self.wire_end
     }
 }
 
@@ -179,7 +182,7 @@ impl Layers {
     fn push(&mut self, kind: Kind, rest: Rest) -> bool {
         let Some(place) = self.list.get_mut(self.count) else { return false };
         let Rest { start, end, wire_end, quoted, fragment } = rest;
-        *place = LayerAt { kind, quoted, fragment, start, end, wire_end, flow: FlowAt::default() };
+        *place = LayerAt { kind, quoted, fragment, start, end, wire_end, flow: None };
         self.count += 1;
         true
     }
@@ -191,8 +194,17 @@ impl Layers {
         }
     }
 
+    /// Of a header that was cut before that, Wireshark shows nothing.
+    fn all_or_nothing(&mut self, rest: Rest, bytes: usize) -> bool {
+        if !rest.has(bytes) {
+            self.shorten(0);
+        }
+        rest.has(bytes)
+    }
+
     fn ethernet(&mut self, bytes: &[u8], rest: Rest) {
         self.push(Kind::Ethernet, rest);
+        self.all_or_nothing(rest, 14);
         let Some(kind) = u16_in(bytes, rest, 12) else { return };
         self.ethertype(bytes, kind, rest.after(14));
     }
@@ -221,14 +233,18 @@ impl Layers {
     }
 
     fn data(&mut self, rest: Rest) {
-        if rest.is_there() {
+        // Of what is not read, only what was kept counts.
+        if rest.start < rest.end {
             self.push(Kind::Data, rest);
         }
     }
 
     fn raw(&mut self, bytes: &[u8], rest: Rest) {
         self.push(Kind::Raw, rest);
-        self.either(bytes, rest);
+        // Wireshark looks this far for PPP before it believes in IP.
+        if rest.has(8) {
+            self.either(bytes, rest);
+        }
     }
 
     /// The version says which.
@@ -252,12 +268,14 @@ impl Layers {
 
     fn sll(&mut self, bytes: &[u8], rest: Rest) {
         self.push(Kind::Sll, rest);
+        self.all_or_nothing(rest, 4);
         let Some(kind) = u16_in(bytes, rest, 14) else { return };
         self.ethertype(bytes, kind, rest.after(16));
     }
 
     fn sll2(&mut self, bytes: &[u8], rest: Rest) {
         self.push(Kind::Sll2, rest);
+        self.all_or_nothing(rest, 12);
         let Some(kind) = u16_in(bytes, rest, 0) else { return };
         if rest.has(20) {
             self.ethertype(bytes, kind, rest.after(20));
@@ -282,7 +300,7 @@ impl Layers {
         }
         let rest = bound(rest, length);
         let (Some(flags), Some(number)) = (u16_in(bytes, rest, 6), u8_in(bytes, rest, 9)) else { return };
-        if !rest.has(20) {
+        if !rest.has(header) {
             return;
         }
         let inner = Rest { fragment: rest.fragment || flags & 0x2000 != 0, ..rest.after(header) };
@@ -312,6 +330,9 @@ impl Layers {
         // Ends: every header takes 8 bytes, and a place of which there are LAYERS_MAX.
         while let Some(kind) = extension_kind(next) {
             if !rest.is_there() || !self.push(kind, rest) {
+                return;
+            }
+            if kind == Kind::FragmentHeader && !self.all_or_nothing(rest, 8) {
                 return;
             }
             let (Some(after), Some(field)) = (u8_in(bytes, rest, 0), u8_in(bytes, rest, 1)) else { return };
@@ -351,9 +372,14 @@ impl Layers {
 
     fn icmp(&mut self, bytes: &[u8], rest: Rest) {
         self.push(Kind::Icmp, rest);
+        if !self.all_or_nothing(rest, 6) {
+            return;
+        }
         match u8_in(bytes, rest, 0) {
             Some(0 | 8) => self.data(rest.after(8)),
-            Some(3 | 4 | 5 | 11 | 12) => self.ipv4(bytes, rest.after(8).quoted_by(Quoted::ByIcmp)),
+            Some(3 | 4 | 5 | 11 | 12) if rest.has(8) => {
+                self.ipv4(bytes, rest.after(8).quoted_by(Quoted::ByIcmp));
+            }
             _ => {}
         }
     }
@@ -362,15 +388,16 @@ impl Layers {
         self.push(Kind::Icmpv6, rest);
         match u8_in(bytes, rest, 0) {
             Some(128 | 129) => self.data(rest.after(8)),
-            Some(1..=4) => self.ipv6(bytes, rest.after(8).quoted_by(Quoted::ByIcmpv6)),
+            Some(1..=4) if rest.has(9) => self.ipv6(bytes, rest.after(8).quoted_by(Quoted::ByIcmpv6)),
             _ => {}
         }
     }
 
     fn tcp(&mut self, bytes: &[u8], rest: Rest) {
         self.push(Kind::Tcp, rest);
-        if !rest.has(20) {
+        if !rest.has(TCP_BYTES_MIN) {
             // Of a header that was cut only the ports are shown, and what ICMP promises to quote.
+            self.all_or_nothing(rest, 4);
             return self.shorten(if rest.quoted == Quoted::ByIcmp { 8 } else { 4 });
         }
         let header = usize::from(u8_in(bytes, rest, 12).unwrap_or_default() >> 4) * 4;
@@ -379,8 +406,10 @@ impl Layers {
         }
         let payload = rest.after(header);
         let is_mysql = [0, 2].into_iter().any(|at| u16_in(bytes, rest, at) == Some(MYSQL_PORT));
-        if is_mysql && payload.is_there() {
-            self.push(Kind::Mysql, payload);
+        if is_mysql {
+            if payload.has(1) {
+                self.push(Kind::Mysql, payload);
+            }
         } else {
             self.data(payload);
         }
@@ -388,6 +417,7 @@ impl Layers {
 
     fn udp(&mut self, bytes: &[u8], rest: Rest) {
         self.push(Kind::Udp, rest);
+        self.all_or_nothing(rest, 4);
         let Some(length) = u16_in(bytes, rest, 4) else { return };
         if length < 8 {
             return self.shorten(6);

@@ -101,6 +101,13 @@ fn dissector(kind: Kind, layers: &Layers, next: usize) -> &'static str {
     }
 }
 
+/// What there is where the sender left the length to the network card.
+pub(super) fn ip_len(subject: &Subject<'_>, layer: &LayerAt, cell: &mut Cell<'_>) {
+    let Some(told) = layer.number(subject.bytes, 2, 2) else { return };
+    let length = if told == 0 { (layer.wire_end - layer.start) as u64 } else { told };
+    cell.put(|out| number::decimal(out, length));
+}
+
 pub(super) fn sll_station(subject: &Subject<'_>, layer: &LayerAt, cell: &mut Cell<'_>) {
     let (length_at, at) = if layer.kind == Kind::Sll { ((4, 2), 6) } else { ((11, 1), 12) };
     if layer.number(subject.bytes, length_at.0, length_at.1) == Some(6)
@@ -119,7 +126,7 @@ pub(super) fn null_family(subject: &Subject<'_>, layer: &LayerAt, cell: &mut Cel
 
 /// Whether the length of a message of ARP fits the addresses of IPv4 over Ethernet.
 fn is_arp_of_ipv4(subject: &Subject<'_>, layer: &LayerAt) -> bool {
-    layer.number(subject.bytes, 0, 6) == Some(0x0001_0800_0604)
+    layer.number(subject.bytes, 0, 6) == Some(0x0001_0800_0604) && layer.part(subject.bytes, 0, 28).is_some()
 }
 
 pub(super) fn arp_station(subject: &Subject<'_>, layer: &LayerAt, cell: &mut Cell<'_>, at: usize) {
@@ -139,6 +146,14 @@ pub(super) fn arp_address(subject: &Subject<'_>, layer: &LayerAt, cell: &mut Cel
 pub(super) fn address4(subject: &Subject<'_>, layer: &LayerAt, cell: &mut Cell<'_>, at: usize) {
     if let Some(address) = layer.part(subject.bytes, at, 4).and_then(|part| part.first_chunk::<4>()) {
         cell.put(|out| number::ipv4(out, (*address).into()));
+    }
+}
+
+/// Wireshark looks for a source route among the options first, which would hide the true destination.
+pub(super) fn destination4(subject: &Subject<'_>, layer: &LayerAt, cell: &mut Cell<'_>) {
+    let has_options = layer.number(subject.bytes, 0, 1).is_some_and(|first| first & 15 > 5);
+    if !has_options || layer.part(subject.bytes, 20, 2).is_some() {
+        address4(subject, layer, cell, 16);
     }
 }
 
@@ -179,22 +194,26 @@ pub(super) fn mtu(subject: &Subject<'_>, layer: &LayerAt, cell: &mut Cell<'_>) {
 }
 
 pub(super) fn stream(_: &Subject<'_>, layer: &LayerAt, cell: &mut Cell<'_>) {
-    cell.put(|out| number::decimal(out, layer.flow.stream));
+    if let Some(flow) = layer.flow {
+        cell.put(|out| number::decimal(out, flow.stream));
+    }
 }
 
-/// The header's length in bytes, if all 20 bytes without options were kept and it makes sense.
+/// The header's length in bytes, if it was kept up to the window and makes sense.
 fn tcp_header(subject: &Subject<'_>, layer: &LayerAt) -> Option<usize> {
-    layer.part(subject.bytes, 0, 20)?;
+    layer.part(subject.bytes, 0, 16)?;
     let words = layer.number(subject.bytes, 12, 1)? >> 4;
     usize::try_from(words * 4).ok()
 }
 
 pub(super) fn tcp_sequence(subject: &Subject<'_>, layer: &LayerAt, cell: &mut Cell<'_>) {
-    relative(subject, layer, cell, 4, layer.flow.sequence_base);
+    relative(subject, layer, cell, 4, layer.flow.map_or(0, |flow| flow.sequence_base));
 }
 
 pub(super) fn tcp_acknowledgement(subject: &Subject<'_>, layer: &LayerAt, cell: &mut Cell<'_>) {
-    relative(subject, layer, cell, 8, layer.flow.acknowledgement_base);
+    if tcp_header(subject, layer).is_some() {
+        relative(subject, layer, cell, 8, layer.flow.map_or(0, |flow| flow.acknowledgement_base));
+    }
 }
 
 fn relative(subject: &Subject<'_>, layer: &LayerAt, cell: &mut Cell<'_>, at: usize, base: u32) {
@@ -210,15 +229,21 @@ pub(super) fn tcp_sequence_raw(subject: &Subject<'_>, layer: &LayerAt, cell: &mu
     }
 }
 
+pub(super) fn tcp_acknowledgement_raw(subject: &Subject<'_>, layer: &LayerAt, cell: &mut Cell<'_>) {
+    if tcp_header(subject, layer).is_some() {
+        relative(subject, layer, cell, 8, 0);
+    }
+}
+
 /// How much data the segment had on the link; of a quoted or cut up one nobody knows.
 pub(super) fn tcp_len(subject: &Subject<'_>, layer: &LayerAt, cell: &mut Cell<'_>) {
     if layer.quoted != Quoted::No || layer.fragment {
         return;
     }
-    if let Some(header) = tcp_header(subject, layer)
-        && let Some(length) = (layer.wire_end - layer.start).checked_sub(header)
-    {
-        cell.put(|out| number::decimal(out, length as u64));
+    let Some(words) = layer.number(subject.bytes, 12, 1) else { return };
+    let length = ((layer.wire_end - layer.start) as u64).checked_sub((words >> 4) * 4);
+    if let Some(length) = length {
+        cell.put(|out| number::decimal(out, length));
     }
 }
 
@@ -240,14 +265,23 @@ pub(super) fn tcp_option(
 ) {
     let Some(header) = tcp_header(subject, layer) else { return };
     let there = layer.rest(subject.bytes, 20);
-    let mut options = &there[..there.len().min(header.saturating_sub(20))];
+    let mut room = header.saturating_sub(20);
+    let mut options = &there[..there.len().min(room)];
     // Ends: every step takes at least a byte of 40.
     while let Some((&first, rest)) = options.split_first() {
         match (first, rest.first()) {
             (0, _) | (2.., None) => return,
-            (1, _) => options = rest,
+            (1, _) => {
+                options = rest;
+                room -= 1;
+            }
             (found, Some(&told)) => {
-                let Some(option) = options.get(..usize::from(told)).filter(|_| told >= 2) else { return };
+                if told < 2 || usize::from(told) > room {
+                    return;
+                }
+                // Of one that was cut, what is there.
+                let option = &options[..options.len().min(told.into())];
+                room -= usize::from(told);
                 if (found, told) == (kind, length)
                     && let Some(part) = option.get(at..at + bytes)
                 {

@@ -200,7 +200,7 @@ pub static FIELDS: &[Field] = &[
     row("arp.dst.hw_mac", "the target's station", ARP, How::Special(|s, l, c| special::arp_station(s, l, c, 18))),
     row("arp.dst.proto_ipv4", "the target's address", ARP, How::Special(|s, l, c| special::arp_address(s, l, c, 24))),
 
-    row("ip.version", "4", IP, bits(0, 1, 4, 15)),
+    row("ip.version", "4, or 6: tshark gives it to both", &[Kind::Ipv4, Kind::Ipv6], bits(0, 1, 4, 15)),
     row("ip.hdr_len", "bytes of the header", IP, How::Special(|subject, layer, cell| {
         if let Some(first) = layer.number(subject.bytes, 0, 1) {
             cell.put(|out| number::decimal(out, (first & 15) * 4));
@@ -209,27 +209,27 @@ pub static FIELDS: &[Field] = &[
     row("ip.dsfield", "the DSCP and ECN byte", IP, hexadecimal(1, 1, 2)),
     row("ip.dsfield.dscp", "the class of service", IP, bits(1, 1, 2, 63)),
     row("ip.dsfield.ecn", "congestion notification", IP, bits(1, 1, 0, 3)),
-    row("ip.len", "bytes of the packet by its own word", IP, decimal(2, 2)),
+    row("ip.len", "bytes of the packet by its own word", IP, How::Special(special::ip_len)),
     row("ip.id", "identification", IP, hexadecimal(4, 2, 4)),
-    row("ip.flags", "the three flags", IP, bits_hexadecimal(6, 1, 5, 7, 2)),
-    row("ip.flags.rb", "reserved", IP, bits(6, 1, 7, 1)),
-    row("ip.flags.df", "must not be cut up", IP, bits(6, 1, 6, 1)),
-    row("ip.flags.mf", "more fragments follow", IP, bits(6, 1, 5, 1)),
+    row("ip.flags", "the three flags", IP, bits_hexadecimal(6, 2, 13, 7, 2)),
+    row("ip.flags.rb", "reserved", IP, bits(6, 2, 15, 1)),
+    row("ip.flags.df", "must not be cut up", IP, bits(6, 2, 14, 1)),
+    row("ip.flags.mf", "more fragments follow", IP, bits(6, 2, 13, 1)),
     row("ip.frag_offset", "where the fragment starts, in units of 8 bytes", IP, bits(6, 2, 0, 0x1fff)),
     row("ip.ttl", "routers that may still pass it on", IP, decimal(8, 1)),
     row("ip.proto", "what it carries", IP, decimal(9, 1)),
     row("ip.checksum", "of the header; not checked", IP, hexadecimal(10, 2, 4)),
     row("ip.src", "from whom", IP, How::Address4 { at: 12 }),
-    row("ip.dst", "to whom", IP, How::Address4 { at: 16 }),
-    row("ip.addr", "both addresses", IP, How::Both { first: &How::Address4 { at: 12 }, second: &How::Address4 { at: 16 } }),
+    row("ip.dst", "to whom", IP, How::Special(special::destination4)),
+    row("ip.addr", "both addresses", IP, How::Both { first: &How::Address4 { at: 12 }, second: &How::Special(special::destination4) }),
     row("ip.src_host", "from whom; names are never asked for, as with tshark -n", IP, How::Address4 { at: 12 }),
-    row("ip.dst_host", "to whom, the same", IP, How::Address4 { at: 16 }),
-    row("ip.host", "both addresses, the same", IP, How::Both { first: &How::Address4 { at: 12 }, second: &How::Address4 { at: 16 } }),
+    row("ip.dst_host", "to whom, the same", IP, How::Special(special::destination4)),
+    row("ip.host", "both addresses, the same", IP, How::Both { first: &How::Address4 { at: 12 }, second: &How::Special(special::destination4) }),
 
     row("ipv6.version", "6", IP6, bits(0, 1, 4, 15)),
     row("ipv6.tclass", "the DSCP and ECN byte", IP6, bits_hexadecimal(0, 4, 20, 0xff, 8)),
     row("ipv6.flow", "the flow label", IP6, bits_hexadecimal(0, 4, 0, 0xf_ffff, 6)),
-    row("ipv6.plen", "bytes after the header by its own word", IP6, decimal(4, 2)),
+    row("ipv6.plen", "bytes after the header by its own word", IP6, bits(4, 3, 8, 0xffff)),
     row("ipv6.nxt", "what follows the header", IP6, decimal(6, 1)),
     row("ipv6.hlim", "routers that may still pass it on", IP6, decimal(7, 1)),
     row("ipv6.src", "from whom", IP6, How::Address6 { at: 8 }),
@@ -263,7 +263,7 @@ pub static FIELDS: &[Field] = &[
     row("tcp.seq", "counted from the connection's first segment; the last 65536 are remembered", TCP, How::Remembered(special::tcp_sequence)),
     row("tcp.seq_raw", "as it is in the header", TCP, How::Special(special::tcp_sequence_raw)),
     row("tcp.ack", "counted from the other side's first segment; the last 65536 are remembered", TCP, How::Remembered(special::tcp_acknowledgement)),
-    row("tcp.ack_raw", "as it is in the header", TCP, decimal(8, 4)),
+    row("tcp.ack_raw", "as it is in the header", TCP, How::Special(special::tcp_acknowledgement_raw)),
     row("tcp.hdr_len", "bytes of the header", TCP, How::Special(|subject, layer, cell| {
         if let Some(words) = layer.number(subject.bytes, 12, 1) {
             cell.put(|out| number::decimal(out, (words >> 4) * 4));
@@ -296,5 +296,5 @@ pub static FIELDS: &[Field] = &[
 
     row("data.len", "bytes that are carried and not read here", DATA, How::Special(special::data_len)),
     row("data.data", "the same as hexadecimal", DATA, How::Special(special::data)),
-    row("mysql.query", "a COM_QUERY that starts a segment from or to port 3306", &[Kind::Mysql], How::Special(special::mysql_query)),
+    row("mysql.query", "a COM_QUERY that starts a segment to or from port 3306, as far as it was kept", &[Kind::Mysql], How::Special(special::mysql_query)),
 ];
