@@ -5,12 +5,13 @@
 mod common;
 
 use std::net::UdpSocket;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsFd as _, AsRawFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use byway_agent::edge::ring::{
-    Direction, Event, Losses, Options, Place, Ring, RingError, RingId, Rings, State,
+    Direction, Event, Losses, Options, Ring, RingError, RingId, Rings, State,
 };
+use byway_agent::edge::netns;
 use byway_agent::edge::watch::Vlan;
 use caps::{CapSet, Capability};
 use common::{add_veth, in_a_namespace, link_down, link_up, remove};
@@ -33,7 +34,7 @@ struct Seen {
 fn rings(interfaces: &[&str], options: &Options) -> Rings {
     let mut rings = Rings::default();
     for interface in interfaces {
-        rings.add(Ring::open(&Place::Here, interface, options).unwrap()).unwrap();
+        rings.add(Ring::open(interface, options).unwrap()).unwrap();
     }
     rings
 }
@@ -327,12 +328,12 @@ fn a_ring_can_be_in_another_namespace_than_its_reader() {
     in_a_namespace(|| {
         add_veth("bwa", "bwb");
         let there = std::fs::File::open("/proc/thread-self/ns/net").unwrap();
-        let path = format!("/proc/{}/fd/{}", std::process::id(), there.as_raw_fd()).into();
-        let (mut rings, place) = (Rings::default(), Place::File(path));
+        let mut rings = Rings::default();
         in_a_namespace(|| {
-            let refused = Ring::open(&Place::Here, "bwb", &Options::default()).unwrap_err();
+            let refused = Ring::open("bwb", &Options::default()).unwrap_err();
             assert!(matches!(refused, RingError::Watch(_)), "{refused}");
-            rings.add(Ring::open(&place, "bwb", &filtered("vlan 41")).unwrap()).unwrap();
+            let open = || Ring::open("bwb", &filtered("vlan 41")).unwrap();
+            rings.add(netns::inside(there.as_fd(), open).unwrap()).unwrap();
         });
         send("bwa", &frame(&[0x81, 0, 0, 41], "there"));
         assert_eq!(next(&mut rings).direction, Direction::Broadcast);
@@ -342,26 +343,23 @@ fn a_ring_can_be_in_another_namespace_than_its_reader() {
 #[test]
 fn what_is_not_there_is_told() {
     in_a_namespace(|| {
-        let told =
-            |place, interface| Ring::open(&place, interface, &Options::default()).unwrap_err().to_string();
-        let expected = "watch nowhere0: no such interface in this network namespace";
-        assert_eq!(told(Place::Here, "nowhere0"), expected);
-        let expected = "there is no network namespace at /proc/4194305/ns/net: has its container ended?";
-        assert_eq!(told(Place::Process(4_194_305), "lo"), expected);
-        let refused = told(Place::File("/dev/null".into()), "lo");
-        assert_eq!(refused, "join the network namespace /dev/null");
+        let told = Ring::open("nowhere0", &Options::default()).unwrap_err().to_string();
+        assert_eq!(told, "watch nowhere0: no such interface in this network namespace");
+        let nothing = std::fs::File::open("/dev/null").unwrap();
+        let refused = netns::inside(nothing.as_fd(), || ()).unwrap_err();
+        assert_eq!(refused.to_string(), "work inside of another network namespace");
     });
 }
 
 #[test]
 fn the_capability_that_is_missing_is_named() {
     in_a_namespace(|| {
-        let ours = Place::Process(std::process::id());
+        let ours = std::fs::File::open("/proc/thread-self/ns/net").unwrap();
         caps::drop(None, CapSet::Effective, Capability::CAP_SYS_ADMIN).unwrap();
-        let refused = Ring::open(&ours, "lo", &Options::default()).unwrap_err();
+        let refused = netns::inside(ours.as_fd(), || ()).unwrap_err();
         assert!(refused.to_string().contains("CAP_SYS_ADMIN"), "{refused}");
         caps::drop(None, CapSet::Effective, Capability::CAP_NET_RAW).unwrap();
-        let refused = Ring::open(&Place::Here, "lo", &Options::default()).unwrap_err();
+        let refused = Ring::open("lo", &Options::default()).unwrap_err();
         assert!(refused.to_string().contains("CAP_NET_RAW"), "{refused}");
     });
 }
@@ -369,7 +367,7 @@ fn the_capability_that_is_missing_is_named() {
 #[test]
 fn a_filter_that_libpcap_refuses_is_told() {
     in_a_namespace(|| {
-        let refused = Ring::open(&Place::Here, "lo", &filtered("tcp prot 80")).unwrap_err();
+        let refused = Ring::open("lo", &filtered("tcp prot 80")).unwrap_err();
         assert!(refused.to_string().starts_with("filter: can't parse filter expression"), "{refused}");
     });
 }

@@ -16,17 +16,16 @@ use std::time::Duration;
 use byway_wire::LinkType;
 use nix::sys::socket::{getsockopt, sockopt};
 
+use super::netns::NamespaceError;
 use super::pcap_filter::{Dlt, FilterError, Program, SNAPLEN_MAX, compile_live};
 use super::watch::{WatchError, link_type, refused, socket as packet_socket};
 
 mod frame;
 mod memory;
-mod place;
 mod rings;
 mod socket;
 
 pub use frame::{BadBlock, Clock, Direction, Frame};
-pub use place::{Place, PlaceError};
 pub use rings::{Event, RINGS_MAX, RingId, Rings};
 
 use frame::Cursor;
@@ -62,6 +61,8 @@ pub struct Ring {
     block: usize,
     /// Where we are in it, if it is ours.
     cursor: Option<Cursor>,
+    /// The frame that was handed out last, as long as its block is ours.
+    shown: Option<Cursor>,
     losses: Losses,
 }
 
@@ -141,9 +142,9 @@ pub enum RingError {
     /// The filter.
     #[error(transparent)]
     Filter(#[from] FilterError),
-    /// The namespace.
+    /// The network namespace in which the interface is.
     #[error(transparent)]
-    Place(#[from] PlaceError),
+    Namespace(#[from] NamespaceError),
     /// There are rings enough.
     #[error("capture on {interface}: {RINGS_MAX} interfaces at once are the most")]
     TooMany {
@@ -184,17 +185,14 @@ pub enum RingError {
 }
 
 impl Ring {
-    /// Starts to capture on an interface of a network namespace.
+    /// Starts to capture on an interface of this thread's network namespace. Opened in [`super::netns::inside`] it
+    /// stays there, and is read from here.
     ///
     /// From its return on every packet that passes the filter is kept for [`Ring::next`] or counted as lost.
     ///
     /// # Errors
     /// See [`RingError`].
-    pub fn open(place: &Place, interface: &str, options: &Options) -> Result<Self, RingError> {
-        place.inside(|| Self::open_here(interface, options))?
-    }
-
-    fn open_here(interface: &str, options: &Options) -> Result<Self, RingError> {
+    pub fn open(interface: &str, options: &Options) -> Result<Self, RingError> {
         let failed = |doing| move |cause| RingError::Call { interface: interface.to_owned(), doing, cause };
         let socket = packet_socket::open().map_err(|cause| refused(interface, cause))?;
         let index = packet_socket::index(&socket, interface)
@@ -217,7 +215,7 @@ impl Ring {
         })?;
         packet_socket::bind(&socket, index).map_err(failed("listen"))?;
         let (interface, losses) = (interface.to_owned(), Losses::default());
-        Ok(Self { interface, socket, memory, link, state: State::Listening, block: 0, cursor: None, losses })
+        Ok(Self { interface, socket, memory, link, state: State::Listening, block: 0, cursor: None, shown: None, losses })
     }
 
     /// The name under which it was opened.
@@ -250,6 +248,7 @@ impl Ring {
         match cursor.frame(block) {
             Ok((frame, next)) => {
                 self.cursor = Some(next);
+                self.shown = Some(cursor);
                 self.losses.taken += 1;
                 self.losses.cut_by_snaplen += u64::from(frame.is_cut());
                 Ok(Some(frame))
@@ -262,6 +261,13 @@ impl Ring {
         }
     }
 
+    /// The frame that [`Ring::next`] gave last, until it is called again.
+    #[must_use]
+    pub fn current(&self) -> Option<Frame<'_>> {
+        let (frame, _) = self.shown?.frame(self.memory.block(self.block)?).ok()?;
+        Some(frame)
+    }
+
     /// When the next frame passed, if one is there.
     fn head(&mut self) -> Option<(Cursor, u64)> {
         loop {
@@ -271,6 +277,7 @@ impl Ring {
                     return Some((cursor, time_ns.unwrap_or(0)));
                 }
                 Some(_) => {
+                    self.shown = None;
                     self.memory.give_back(self.block);
                     self.block = (self.block + 1) % self.memory.blocks();
                     self.cursor = None;
@@ -326,6 +333,12 @@ impl Ring {
         self.losses.kernel_drops += u64::from(news.dropped);
         self.losses.freezes += u64::from(news.freezes);
         Ok(self.losses)
+    }
+
+    /// The same, as of the last time that it was asked.
+    #[must_use]
+    pub fn counted(&self) -> Losses {
+        self.losses
     }
 
     /// Lets nothing new in.

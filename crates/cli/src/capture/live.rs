@@ -7,9 +7,9 @@ use std::os::fd::AsFd as _;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
-use byway_agent::edge::ring::{Event, Options, Place, Ring, RingError, Rings, State};
+use byway_agent::edge::ring::{Event, Losses, Options, RingError, RingId, Rings, State};
 use byway_agent::edge::stop::Stop;
-use byway_agent::edge::watch::WatchError;
+use byway_agent::posts::Post;
 use byway_wire::Direction;
 use byway_wire::capture::{Comments, Counts, Interface, Record};
 
@@ -21,14 +21,12 @@ use crate::show;
 const PAUSE: Duration = Duration::from_millis(200);
 /// After how many packets in a row it is looked whether it is time to end.
 const PACKETS_PER_LOOK: u32 = 256;
-/// An interface to listen to.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Post {
-    /// What it is called in what is shown: `eth0`, `c41/eth0`.
-    pub(crate) name: String,
-    pub(crate) place: Place,
-    pub(crate) interface: String,
-}
+/// Blocks of all rings together: 256 MiB that cannot be swapped out. Beyond 32 interfaces each gets less.
+const BLOCKS_TOGETHER: u32 = 2048;
+/// The fewest blocks of a ring among many: half a second, as each is ended every tenth of one.
+const BLOCKS_MIN: u32 = 6;
+/// Blocks that the kernel broke before it is given up: one is a fault, more are a habit.
+const BROKEN_MAX: usize = 16;
 
 /// Interfaces, merged by time.
 pub(crate) struct Live {
@@ -38,19 +36,23 @@ pub(crate) struct Live {
     until: Option<Instant>,
     is_ending: bool,
     until_look: u32,
-    paused: Instant,
-    current: Option<Copied>,
-    /// The bytes of the current packet, its VLAN tag put back.
+    /// When what was shown is to be written out at the latest.
+    pause_at: Instant,
+    current: Option<Current>,
+    /// The bytes of the current packet, if a VLAN tag had to be put back; else they are still in the ring.
     bytes: Vec<u8>,
+    /// What came and was neither taken nor lost; known at the end.
+    left: u64,
+    troubles: Vec<anyhow::Error>,
 }
 
-/// The current packet without its bytes.
+/// The current packet.
 #[derive(Debug, Clone, Copy)]
-struct Copied {
-    time_ns: u64,
-    interface: usize,
-    direction: Direction,
-    original_len: u32,
+enum Current {
+    /// In the ring.
+    There(RingId),
+    /// In `bytes`.
+    Copied { ring: RingId, time_ns: u64, direction: Direction, original_len: u32 },
 }
 
 impl Live {
@@ -58,17 +60,28 @@ impl Live {
     pub(crate) fn open(posts: &[Post], options: &Options, lasts: Option<Duration>) -> anyhow::Result<Self> {
         let mut rings = Rings::default();
         let mut interfaces = Vec::new();
+        let share = BLOCKS_TOGETHER / u32::try_from(posts.len().max(1)).unwrap_or(u32::MAX);
+        let options = Options { blocks: options.blocks.min(share.max(BLOCKS_MIN)), ..options.clone() };
         for post in posts {
-            let ring = Ring::open(&post.place, &post.interface, options);
-            let ring = ring.map_err(|error| advised(error, &post.place))?;
+            let left_out = |why: &str| show::print_aside(&format!("{why}\n"));
+            let Some(ring) = post.open(&options, left_out)? else { continue };
             interfaces.push(Interface {
                 name: Some(post.name.clone()),
+                description: post.description.clone(),
                 link: ring.link().number().into(),
                 snaplen: options.snaplen,
                 is_told: true,
-                ..Interface::default()
+                counts: Counts { received: Some(0), dropped: Some(0) },
             });
-            rings.add(ring)?;
+            rings.add(ring).map_err(too_many)?;
+        }
+        if interfaces.is_empty() {
+            return Err(Advised {
+                what: "there is no interface left to capture on".to_owned(),
+                hint: "name one with -i; `ip link` lists them".to_owned(),
+                cause: None,
+            }
+            .into());
         }
         Ok(Self {
             rings,
@@ -77,87 +90,115 @@ impl Live {
             until: lasts.map(|lasts| Instant::now() + lasts),
             is_ending: false,
             until_look: 1,
-            paused: Instant::now(),
+            pause_at: Instant::now() + PAUSE,
             current: None,
             bytes: Vec::new(),
+            left: 0,
+            troubles: Vec::new(),
         })
     }
 
-    /// Ends it if that is due.
-    fn look(&mut self) -> anyhow::Result<()> {
+    /// Looks at the clock and for signals; says whether it is time to write out what was shown.
+    fn look(&mut self) -> anyhow::Result<bool> {
         self.until_look = PACKETS_PER_LOOK;
-        let is_over = self.until.is_some_and(|until| Instant::now() >= until);
+        let now = Instant::now();
+        let is_over = self.until.is_some_and(|until| now >= until);
         let is_told = self.stop.is_told().context("read a signal")?;
         if (is_over || is_told) && !self.is_ending {
             self.is_ending = true;
             self.rings.shut()?;
         }
-        Ok(())
+        // Packets that come all the time must not keep the earlier ones from being seen.
+        let is_due = now >= self.pause_at;
+        if is_due {
+            self.pause_at = now + PAUSE;
+            self.count();
+        }
+        Ok(is_due)
     }
 
     /// Takes over what the rings have counted.
-    fn count(&mut self) -> anyhow::Result<()> {
-        for (interface, losses) in self.interfaces.iter_mut().zip(self.rings.losses()?) {
-            let lost = losses.kernel_drops + losses.unreadable;
-            interface.counts = Counts { received: Some(losses.received), dropped: Some(lost) };
+    fn count(&mut self) {
+        for (interface, (_, ring)) in self.interfaces.iter_mut().zip(self.rings.iter()) {
+            let Losses { received, kernel_drops, unreadable, .. } = ring.counted();
+            interface.counts = Counts { received: Some(received), dropped: Some(kernel_drops + unreadable) };
         }
-        Ok(())
+    }
+
+    fn tell(&self, id: RingId, state: State) {
+        let name = self.interfaces.get(id.0).and_then(|interface| interface.name.as_deref());
+        let became = match state {
+            State::Listening => "is up again",
+            State::Down => "went down",
+            State::Gone => "is gone",
+        };
+        show::print_aside(&format!("{} {became}\n", name.unwrap_or_default()));
     }
 }
 
 impl Source for Live {
     fn advance(&mut self) -> anyhow::Result<Step> {
-        self.until_look -= 1;
-        if self.until_look == 0 {
-            self.look()?;
-        }
         self.current = None;
-        let now = Instant::now();
-        if now.duration_since(self.paused) >= PAUSE {
-            // Packets that come all the time must not keep the earlier ones from being seen.
-            self.paused = now;
+        self.until_look -= 1;
+        if self.until_look == 0 && self.look()? {
             return Ok(Step::Quiet);
         }
-        let soon = now + PAUSE;
-        let deadline = self.until.map_or(soon, |until| if self.is_ending { soon } else { until.min(soon) });
+        let deadline = match self.until {
+            Some(until) if !self.is_ending => until.min(self.pause_at),
+            _ => self.pause_at,
+        };
         let stop = (!self.is_ending).then(|| self.stop.as_fd());
-        match self.rings.next_unless(deadline, stop)? {
-            Event::Frame(id, frame) => {
-                let direction = if frame.direction.is_out() { Direction::Out } else { Direction::In };
-                let mut room = std::mem::take(&mut self.bytes);
-                let original_len = frame.copy_to(&mut room);
-                self.current =
-                    Some(Copied { time_ns: frame.time_ns, interface: id.0, direction, original_len });
-                self.bytes = room;
+        match self.rings.next_unless(deadline, stop) {
+            Ok(Event::Frame(id, frame)) => {
+                self.current = Some(if frame.vlan.is_none() {
+                    Current::There(id)
+                } else {
+                    let (time_ns, direction) = (frame.time_ns, direction(frame.direction));
+                    let original_len = frame.copy_to(&mut self.bytes);
+                    Current::Copied { ring: id, time_ns, direction, original_len }
+                });
                 Ok(Step::Packet)
             }
-            Event::State(id, state) => {
-                let name = self.interfaces.get(id.0).and_then(|interface| interface.name.as_deref());
-                let became = match state {
-                    State::Listening => "is up again",
-                    State::Down => "went down",
-                    State::Gone => "is gone",
-                };
-                show::print_aside(&format!("{} {became}\n", name.unwrap_or_default()));
+            Ok(Event::State(id, state)) => {
+                self.tell(id, state);
                 Ok(Step::Quiet)
             }
-            Event::Quiet => {
+            Ok(Event::Quiet) => {
                 self.until_look = 1;
                 Ok(Step::Quiet)
             }
-            Event::End => Ok(Step::End),
+            Ok(Event::End) => Ok(Step::End),
+            // The others and the blocks behind it are good still.
+            Err(broken @ RingError::Block { .. }) if self.troubles.len() < BROKEN_MAX => {
+                self.troubles.push(broken.into());
+                Ok(Step::Quiet)
+            }
+            Err(error) => Err(error.into()),
         }
     }
 
     fn record(&self) -> Option<Record<'_>> {
-        let Copied { time_ns, interface, direction, original_len } = self.current?;
-        Some(Record {
-            time_ns: Some(time_ns),
-            interface,
-            direction: Some(direction),
-            bytes: &self.bytes,
-            original_len,
-            comments: Comments::default(),
+        let comments = Comments::default();
+        Some(match self.current? {
+            Current::There(ring) => {
+                let frame = self.rings.get(ring)?.current()?;
+                Record {
+                    time_ns: Some(frame.time_ns),
+                    interface: ring.0,
+                    direction: Some(direction(frame.direction)),
+                    bytes: frame.bytes,
+                    original_len: frame.original_len,
+                    comments,
+                }
+            }
+            Current::Copied { ring, time_ns, direction, original_len } => Record {
+                time_ns: Some(time_ns),
+                interface: ring.0,
+                direction: Some(direction),
+                bytes: &self.bytes,
+                original_len,
+                comments,
+            },
         })
     }
 
@@ -166,26 +207,28 @@ impl Source for Live {
     }
 
     fn end(&mut self) -> anyhow::Result<()> {
-        self.count()
+        // Whatever came before this is counted: what nobody takes any more is told.
+        let shut = if self.is_ending { Ok(()) } else { self.rings.shut() };
+        let losses = self.rings.losses()?;
+        self.left = losses.iter().map(Losses::waiting).sum();
+        self.count();
+        Ok(shut?)
+    }
+
+    fn left(&self) -> u64 {
+        self.left
     }
 
     fn troubles(&mut self) -> Vec<anyhow::Error> {
-        Vec::new()
+        std::mem::take(&mut self.troubles)
     }
 }
 
-/// The interfaces there are, where one is not.
-fn advised(error: RingError, place: &Place) -> anyhow::Error {
-    match error {
-        RingError::Watch(WatchError::NoInterface { interface, cause }) => {
-            let there = place.interfaces().unwrap_or_default();
-            Advised {
-                what: format!("there is no interface {interface} here"),
-                hint: format!("these are there: {}", there.join(", ")),
-                cause: Some(cause),
-            }
-            .into()
-        }
-        other => other.into(),
-    }
+fn direction(direction: byway_agent::edge::ring::Direction) -> Direction {
+    if direction.is_out() { Direction::Out } else { Direction::In }
+}
+
+fn too_many(error: RingError) -> anyhow::Error {
+    let hint = "name fewer, with -i or -c, or capture with two commands".to_owned();
+    Advised { what: error.to_string(), hint, cause: None }.into()
 }

@@ -15,6 +15,8 @@ pub(crate) trait Source {
     fn interfaces(&self) -> &[Interface];
     /// No more is taken from it: its interfaces' counts are final.
     fn end(&mut self) -> anyhow::Result<()>;
+    /// How many packets came and were not taken; known at the end.
+    fn left(&self) -> u64;
     /// What could not be read, by now.
     fn troubles(&mut self) -> Vec<anyhow::Error>;
 }
@@ -107,6 +109,11 @@ impl Source for Files {
 
     fn end(&mut self) -> anyhow::Result<()> {
         Ok(())
+    }
+
+    /// Nobody counts what is not read of a file.
+    fn left(&self) -> u64 {
+        0
     }
 
     fn troubles(&mut self) -> Vec<anyhow::Error> {
