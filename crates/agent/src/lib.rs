@@ -9,6 +9,7 @@ pub mod keep;
 pub mod key;
 pub mod once;
 pub mod peers;
+pub mod posts;
 pub mod report;
 mod serve;
 pub mod state;

@@ -1,5 +1,6 @@
 //! What commands do by themselves when no agent runs: one look, or one way back.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use byway_api::{DownReport, PlanReport, Status};
@@ -53,6 +54,30 @@ pub async fn status(settings: &Settings) -> Result<Status, AgentError> {
 pub async fn plan_report(settings: &Settings) -> Result<PlanReport, AgentError> {
     let (store, findings) = look(settings).await?;
     Ok(PlanReport { host: store.me().name.clone(), by_agent: false, plan: findings.plan })
+}
+
+/// The interfaces that packets of the cluster pass on this host.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct OnTheWay {
+    /// Those by which peers are reached, by name.
+    pub uplinks: BTreeSet<String>,
+    /// The bridges of containers that take part, by name.
+    pub bridges: BTreeSet<String>,
+}
+
+/// Which interfaces packets of the cluster pass here: the same ones that our table names.
+///
+/// # Errors
+/// When the inventory or the host cannot be read.
+pub async fn on_the_way(settings: &Settings) -> Result<OnTheWay, AgentError> {
+    let (_, findings) = look(settings).await?;
+    let names = |set: &str| {
+        let elements = findings.desired.table.sets.get(set).into_iter().flat_map(|set| &set.elements);
+        let names = elements.map(ToString::to_string).map(|name| name.trim_matches('"').to_owned());
+        // `lo` is inside for what the host says to itself, which is nothing of the cluster's.
+        names.filter(|name| name != "lo").collect()
+    };
+    Ok(OnTheWay { uplinks: names("uplinks"), bridges: names("inside") })
 }
 
 /// The Docker engine of this host, as it says of itself and as its rules show; none if there is none.

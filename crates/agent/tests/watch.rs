@@ -2,18 +2,17 @@
 
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a kernel that refuses here is a failed test")]
 
+mod common;
+
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, UdpSocket};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::time::{Duration, Instant};
 
-use byway_agent::edge::netlink::{Netlink, Request};
 use byway_agent::edge::watch::{self, Captured, Watch, WatchError};
 use byway_wire::{Frame, PacketKey};
-use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL};
+use common::{add_veth, change, in_a_namespace, link_up, named};
 use netlink_packet_route::RouteNetlinkMessage;
-use netlink_packet_route::link::{
-    InfoData, InfoKind, InfoVeth, LinkAttribute, LinkFlags, LinkInfo, LinkMessage,
-};
+use netlink_packet_route::link::LinkAttribute;
 use nix::sys::socket::{
     self, AddressFamily, MsgFlags, SockFlag, SockProtocol, SockType, setsockopt, sockopt,
 };
@@ -207,18 +206,6 @@ fn without_permission_the_capability_is_named() {
     });
 }
 
-/// Runs a test on a thread with a network namespace of its own.
-fn in_a_namespace(test: impl FnOnce() + Send) {
-    std::thread::scope(|scope| {
-        let thread = scope.spawn(|| {
-            let own = nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNET);
-            own.expect("a network namespace of its own needs CAP_SYS_ADMIN; run the tests as root");
-            test();
-        });
-        thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-    });
-}
-
 fn watch_icmp(interface: &str) -> Watch {
     Watch::open(interface, &watch::icmp()).unwrap()
 }
@@ -292,38 +279,4 @@ fn echo_request(kind: u8, payload: &[u8]) -> Vec<u8> {
     let checksum = !u16::try_from((folded & 0xffff) + (folded >> 16)).unwrap();
     message[2..4].copy_from_slice(&checksum.to_be_bytes());
     message
-}
-
-fn named(name: &str) -> LinkMessage {
-    let mut link = LinkMessage::default();
-    link.attributes.push(LinkAttribute::IfName(name.to_owned()));
-    link
-}
-
-fn change(message: RouteNetlinkMessage, flags: u16) {
-    Netlink::open().unwrap().one(Request { message, flags }).unwrap();
-}
-
-fn link_up(name: &str) {
-    let mut link = named(name);
-    link.header.flags = LinkFlags::Up;
-    link.header.change_mask = LinkFlags::Up;
-    change(RouteNetlinkMessage::SetLink(link), 0);
-}
-
-fn add_veth(one: &str, other: &str) {
-    let mut link = named(one);
-    let info = InfoData::Veth(InfoVeth::Peer(named(other)));
-    link.attributes.push(LinkAttribute::LinkInfo(vec![LinkInfo::Kind(InfoKind::Veth), LinkInfo::Data(info)]));
-    change(RouteNetlinkMessage::NewLink(link), NLM_F_CREATE | NLM_F_EXCL);
-    link_up(one);
-    link_up(other);
-    notice_carrier(one);
-    notice_carrier(other);
-}
-
-/// Makes the kernel act on the carrier of a new link at once: until it has, it drops what is sent there, and it may
-/// show the link as running before. Asking for one link (not for all) is what makes it (`linkwatch_sync_dev`).
-fn notice_carrier(name: &str) {
-    change(RouteNetlinkMessage::GetLink(named(name)), 0);
 }

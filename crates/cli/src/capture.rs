@@ -1,24 +1,31 @@
 //! `byway capture`: packets as lines, as tshark's fields, as JSON, or into a pcapng file.
 //!
 //! ```text
-//! Source (files, merged by time) ──> Tally ──> Sink (text | fields | json | pcapng)
+//! Source (files or interfaces, merged by time) ──> Filter ──> Tally ──> Sink (text | fields | json | pcapng)
 //! ```
 //!
 //! Whatever happened, the last thing that is said is how many packets were shown, and what is missing.
 
 mod fields;
+mod filter;
 mod json;
+mod live;
 mod names;
 mod pcapng;
+mod posts;
+mod rotation;
 mod sink;
 mod source;
 mod tally;
 mod text;
 
+use std::collections::BTreeMap;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Duration;
 
+use byway_agent::edge::ring::Options;
 use byway_wire::field::FIELDS;
 use clap::{Args, ValueEnum};
 
@@ -27,16 +34,41 @@ use crate::settings::Common;
 use crate::show;
 
 use fields::{Columns, Format};
+use filter::Filter;
+use live::Live;
+use posts::Here;
+use rotation::{FILES_MAX, Rule};
 use sink::{Out, Seen, Sink};
-use source::{Files, Source};
+use source::{Files, Source, Step};
 use tally::Tally;
+
+/// The longest `--duration`: a year.
+const DURATION_MS_MAX: u64 = 366 * 24 * 3_600_000;
+
+/// The largest `--ring-size`: a terabyte, in bytes.
+const SIZE_MAX: u64 = 1_000_000_000_000;
 
 /// `byway capture`
 #[derive(Debug, Args)]
 pub(crate) struct CaptureArgs {
     /// Read this capture, pcap or pcapng; `-` is standard input; several are merged by time
-    #[arg(short = 'r', long = "read", value_name = "FILE", required_unless_present = "list_fields")]
+    #[arg(short = 'r', long = "read", value_name = "FILE", required_unless_present_any = ["list_fields", "interfaces", "containers", "all"])]
     files: Vec<PathBuf>,
+    /// Capture on this interface, both directions; several are merged by time
+    #[arg(short = 'i', long = "interface", value_name = "NAME", conflicts_with = "files")]
+    interfaces: Vec<String>,
+    /// Capture on the interfaces of this container: its own, and the host's ends of its cables
+    #[arg(short = 'c', long = "container", value_name = "NAME", conflicts_with = "files")]
+    containers: Vec<String>,
+    /// Capture on all interfaces that packets of the cluster pass on this host
+    #[arg(long, conflicts_with = "files")]
+    all: bool,
+    /// Take only what this filter takes, in the words of tcpdump (pcap-filter(7))
+    #[arg(short = 'f', long, value_name = "FILTER")]
+    filter: Option<String>,
+    /// Capture for so long: 10s, 5m
+    #[arg(long, value_name = "TIME", conflicts_with = "files", value_parser = duration)]
+    duration: Option<Duration>,
     /// How packets are shown [default: text]
     #[arg(short = 'T', long = "type", value_name = "TYPE")]
     kind: Option<ShowAs>,
@@ -52,6 +84,15 @@ pub(crate) struct CaptureArgs {
     /// Write the packets into this file, as pcapng, instead of showing them; `-` is standard output
     #[arg(short = 'w', long = "write", value_name = "FILE")]
     write: Option<PathBuf>,
+    /// Of files with -w, keep the newest so many: NAME_00001_20261122031500.pcapng
+    #[arg(long, value_name = "NUMBER", requires = "write", value_parser = clap::value_parser!(u32).range(1..=i64::from(FILES_MAX)))]
+    ring_files: Option<u32>,
+    /// With -w, begin another file before one is larger: 500kB, 10MB, 1GB
+    #[arg(long, value_name = "SIZE", requires = "write", value_parser = size)]
+    ring_size: Option<u64>,
+    /// With -w, begin another file when the first packet of one is so old: 60s, 1h
+    #[arg(long, value_name = "TIME", requires = "write", value_parser = duration)]
+    ring_time: Option<Duration>,
     /// Stop after so many packets
     #[arg(long, value_name = "NUMBER")]
     count: Option<u64>,
@@ -80,33 +121,43 @@ pub(crate) fn run(args: &CaptureArgs, common: &Common) -> anyhow::Result<ExitCod
     }
     let kind = args.kind.unwrap_or(if common.json { ShowAs::Json } else { ShowAs::Text });
     let columns = Columns::of(&args.fields)?;
-    let mut source = Files::open(&args.files)?;
-    let mut sink = sink_for(args, kind, columns, &source, common)?;
+    let here = Here::look(args, common)?;
+    let mut source = source_for(args, common, &here)?;
+    let mut sink = sink_for(args, kind, columns, common, &here)?;
     let mut tally = Tally::default();
-    match pass(args, &mut source, sink.as_mut(), &mut tally) {
-        Ok(()) => {}
-        // Nobody listens any more: `byway capture … | head`.
-        Err(error) if is_broken_pipe(&error) => return Ok(ExitCode::SUCCESS),
-        Err(error) => return Err(error),
-    }
-    tally.counted(source.interfaces());
-    let troubles = source.troubles();
-    let status = if troubles.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE };
-    if kind == ShowAs::Json && args.write.is_none() {
+    let outcomes = all_of_it(args, source.as_mut(), sink.as_mut(), &mut tally);
+    tally.counted(source.interfaces(), source.left(), sink.unwritten());
+    // Nobody listens any more: `byway capture … | head`. That is no trouble, but nobody would hear the last line.
+    let (unheard, failed): (Vec<_>, Vec<_>) = outcomes.into_iter().partition(is_broken_pipe);
+    let troubles: Vec<_> = source.troubles().into_iter().chain(failed).collect();
+    let for_programs = kind == ShowAs::Json && args.write.is_none();
+    let is_aside = kind != ShowAs::Text || args.write.is_some() || !unheard.is_empty();
+    if for_programs && unheard.is_empty() {
         let troubles: Vec<_> = troubles.iter().map(complaint::for_programs).collect();
         json::print_summary(&tally, &troubles)?;
-        return Ok(status);
-    }
-    for trouble in &troubles {
-        complaint::print(trouble, false);
-    }
-    // Where the output is for programs it stays clean.
-    if kind == ShowAs::Text && args.write.is_none() {
-        show::print(&format!("{tally}\n"));
     } else {
-        show::print_aside(&format!("{tally}\n"));
+        for trouble in &troubles {
+            complaint::print(trouble, false);
+        }
+        // Where the output is for programs it stays clean.
+        let say = if is_aside { show::print_aside } else { show::print };
+        say(&format!("{tally}\n"));
     }
-    Ok(status)
+    Ok(if troubles.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Takes all packets from the source to the sink and ends both, whatever fails on the way; what failed.
+fn all_of_it(
+    args: &CaptureArgs,
+    source: &mut dyn Source,
+    sink: &mut dyn Sink,
+    tally: &mut Tally,
+) -> Vec<anyhow::Error> {
+    let mut last_ns = None;
+    let passed = pass(args, source, sink, tally, &mut last_ns);
+    let ended = source.end();
+    let closed = sink.end(source.interfaces(), last_ns).map_err(Into::into);
+    [passed, ended, closed].into_iter().filter_map(Result::err).collect()
 }
 
 /// From the source to the sink, packet by packet.
@@ -115,29 +166,91 @@ fn pass(
     source: &mut dyn Source,
     sink: &mut dyn Sink,
     tally: &mut Tally,
+    previous_ns: &mut Option<u64>,
 ) -> anyhow::Result<()> {
-    let (mut first_ns, mut previous_ns) = (None, None);
-    while args.count.is_none_or(|most| tally.shown < most) && source.advance()? {
+    let mut first_ns = None;
+    // Of an interface, the kernel filters.
+    let mut filter = args.filter.as_deref().filter(|_| !args.files.is_empty()).map(Filter::new);
+    while args.count.is_none_or(|most| tally.shown < most) {
+        match source.advance()? {
+            Step::Packet => {}
+            Step::Quiet => {
+                sink.pause(source.interfaces())?;
+                continue;
+            }
+            Step::End => break,
+        }
         let Some(mut record) = source.record() else { continue };
+        if let Some(filter) = &mut filter
+            && !filter.takes(&record, source.interfaces())?
+        {
+            tally.filtered += 1;
+            continue;
+        }
         if let Some(most) = args.snaplen {
             record.bytes = &record.bytes[..record.bytes.len().min(most as usize)];
         }
         first_ns = first_ns.or(record.time_ns);
-        let seen = Seen::new(record, source.interfaces(), tally.shown + 1, first_ns, previous_ns);
+        let seen = Seen::new(record, source.interfaces(), tally.shown + 1, first_ns, *previous_ns);
         let Some(seen) = seen else { continue };
-        previous_ns = record.time_ns.or(previous_ns);
+        *previous_ns = record.time_ns.or(*previous_ns);
         tally.note(&seen);
         sink.packet(&seen)?;
     }
-    Ok(sink.end(source.interfaces(), previous_ns)?)
+    Ok(())
+}
+
+fn source_for(args: &CaptureArgs, common: &Common, here: &Here) -> anyhow::Result<Box<dyn Source>> {
+    if !args.files.is_empty() {
+        return Ok(Box::new(Files::open(&args.files)?));
+    }
+    let plain = Options::default();
+    let options =
+        Options { filter: args.filter.clone(), snaplen: args.snaplen.unwrap_or(plain.snaplen), ..plain };
+    Ok(Box::new(Live::open(&here.posts(args, common)?, &options, args.duration)?))
+}
+
+/// `10s`, `5m`, `1h`, `250ms`; at most a year.
+fn duration(text: &str) -> Result<Duration, String> {
+    let digits = text.len() - text.trim_start_matches(|at: char| at.is_ascii_digit()).len();
+    let (number, unit) = text.split_at(digits);
+    let unit_ms: u64 = match unit {
+        "ms" => 1,
+        "s" => 1000,
+        "m" => 60_000,
+        "h" => 3_600_000,
+        _ => return Err("say it as 250ms, 10s, 5m or 1h".to_owned()),
+    };
+    let number: u64 = number.parse().map_err(|_| "say it as 250ms, 10s, 5m or 1h".to_owned())?;
+    let ms = number.checked_mul(unit_ms).filter(|ms| *ms <= DURATION_MS_MAX);
+    ms.map(Duration::from_millis).ok_or_else(|| "a year is the most".to_owned())
+}
+
+/// `500kB`, `10MB`, `1GB`, and with an i in powers of two; at most what a file system holds.
+fn size(text: &str) -> Result<u64, String> {
+    let digits = text.len() - text.trim_start_matches(|at: char| at.is_ascii_digit()).len();
+    let (number, unit) = text.split_at(digits);
+    let unit_bytes: u64 = match unit {
+        "B" => 1,
+        "kB" => 1000,
+        "MB" => 1_000_000,
+        "GB" => 1_000_000_000,
+        "KiB" => 1 << 10,
+        "MiB" => 1 << 20,
+        "GiB" => 1 << 30,
+        _ => return Err("say it as 500kB, 10MB, 1GB or 10MiB".to_owned()),
+    };
+    let number: u64 = number.parse().map_err(|_| "say it as 500kB, 10MB, 1GB or 10MiB".to_owned())?;
+    let bytes = number.checked_mul(unit_bytes).filter(|bytes| (1000..=SIZE_MAX).contains(bytes));
+    bytes.ok_or_else(|| "1kB is the least, 1000GB the most".to_owned())
 }
 
 fn sink_for(
     args: &CaptureArgs,
     kind: ShowAs,
     columns: Columns,
-    source: &Files,
     common: &Common,
+    here: &Here,
 ) -> anyhow::Result<Box<dyn Sink>> {
     if kind != ShowAs::Fields && !args.format.is_empty() {
         return Err(refused("-E says how fields are printed, and none are", "add -T fields and -e"));
@@ -149,9 +262,10 @@ fn sink_for(
                 "leave -T and -e away; `byway capture -r OUT.pcapng -T …` shows what was written",
             ));
         }
-        return Ok(Box::new(pcapng::Writer::create(path, source, args.snaplen)?));
+        return Ok(Box::new(pcapng::Writer::create(path, &args.files, args.snaplen, ring(args, path)?)?));
     }
-    let names = if args.no_names { names::none() } else { names::known(common) };
+    let is_live = args.files.is_empty();
+    let names = if args.no_names { BTreeMap::new() } else { names::known(common, here, is_live) };
     Ok(match kind {
         ShowAs::Text if !columns.is_empty() => {
             return Err(refused(
@@ -169,6 +283,21 @@ fn sink_for(
         ShowAs::Fields => Box::new(fields::Table::new(Out::stdout(), columns, Format::of(&args.format)?)),
         ShowAs::Json => Box::new(json::Objects::new(Out::stdout(), columns, names)),
     })
+}
+
+/// The rule of a ring of files.
+fn ring(args: &CaptureArgs, path: &Path) -> anyhow::Result<Rule> {
+    let rule = Rule { bytes: args.ring_size, time: args.ring_time, files: args.ring_files };
+    if rule.is_some() && path == Path::new("-") {
+        return Err(refused("standard output is one file", "give -w the name of a file, or leave --ring-… away"));
+    }
+    if rule.files.is_some() && rule.bytes.is_none() && rule.time.is_none() {
+        return Err(refused(
+            "--ring-files says how many files are kept, and nothing says when one is done",
+            "add --ring-size 10MB or --ring-time 60s",
+        ));
+    }
+    Ok(rule)
 }
 
 fn refused(what: &str, hint: &str) -> anyhow::Error {

@@ -12,6 +12,7 @@ use anstyle::{AnsiColor, Style};
 use byway_agent::edge::capture_file::CaptureFileError;
 use byway_agent::error::AgentError;
 use byway_agent::key::KeyError;
+use byway_agent::posts::PostError;
 use byway_api::client::ClientError;
 use byway_fabric::docker::new_network::CannotMake;
 use byway_fabric::inventory::UnknownHost;
@@ -96,11 +97,14 @@ fn hint(error: &(dyn std::error::Error + 'static)) -> Option<String> {
     if let Some(client) = error.downcast_ref::<ClientError>() {
         return client.hint();
     }
-    if let Some(key) = error.downcast_ref::<KeyError>() {
-        return key.hint();
-    }
     if let Some(file) = error.downcast_ref::<CaptureFileError>() {
         return file.hint();
+    }
+    if let Some(post) = error.downcast_ref::<PostError>() {
+        return post.hint();
+    }
+    if let Some(key) = error.downcast_ref::<KeyError>() {
+        return key.hint();
     }
     if let Some(cannot) = error.downcast_ref::<CannotMake>() {
         return Some(cannot.hint());

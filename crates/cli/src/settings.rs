@@ -128,11 +128,16 @@ pub(crate) fn settings(config: &Config) -> anyhow::Result<Settings> {
         },
         run_dir: config.run_dir.value.clone(),
         state_dir: config.state_dir.value.clone(),
-        docker: Place { socket: config.docker_socket.value.clone(), networks: config.networks.value.clone() },
+        docker: docker(config),
         port: config.port.value,
         look_every: Duration::from_secs(config.look_every_seconds.value),
         hands_off: false,
     })
+}
+
+/// Where Docker is.
+pub(crate) fn docker(config: &Config) -> Place {
+    Place { socket: config.docker_socket.value.clone(), networks: config.networks.value.clone() }
 }
 
 /// A small runtime for one conversation, or for the agent.

@@ -14,7 +14,7 @@ use nix::sys::time::TimeSpec;
 
 mod assemble;
 mod filter;
-mod socket;
+pub(super) mod socket;
 
 pub use filter::{Instruction, flow, icmp};
 pub(super) use socket::set as set_option;
@@ -247,7 +247,7 @@ impl AsFd for Watch {
     }
 }
 
-fn refused(interface: &str, cause: io::Error) -> WatchError {
+pub(super) fn refused(interface: &str, cause: io::Error) -> WatchError {
     let interface = interface.to_owned();
     match cause.kind() {
         io::ErrorKind::PermissionDenied => WatchError::NotAllowed { interface, cause },
@@ -259,7 +259,7 @@ fn refused(interface: &str, cause: io::Error) -> WatchError {
 const ARPHRD_RAWIP: u16 = 519;
 
 /// The numbers are those of `linux/if_arp.h`.
-fn link_type(kind: u16) -> Option<LinkType> {
+pub(super) fn link_type(kind: u16) -> Option<LinkType> {
     match kind {
         libc::ARPHRD_ETHER | libc::ARPHRD_LOOPBACK => Some(LinkType::Ethernet),
         libc::ARPHRD_NONE | ARPHRD_RAWIP | libc::ARPHRD_TUNNEL | libc::ARPHRD_TUNNEL6 | libc::ARPHRD_SIT => {

@@ -32,7 +32,7 @@ pub fn search(host: &HostName, search: &Search, endpoints: &[Endpoint]) -> Resul
 }
 
 /// A container goes by its own name, and by the service that compose made it for.
-fn is_named(cable: &Cable, name: &str, endpoints: &[Endpoint]) -> bool {
+pub(crate) fn is_named(cable: &Cable, name: &str, endpoints: &[Endpoint]) -> bool {
     let service = || {
         endpoints.iter().any(|endpoint| {
             endpoint.container == cable.container

@@ -160,8 +160,16 @@ impl Sink for Table {
         self.out.complete()
     }
 
+    fn pause(&mut self, _: &[Interface]) -> io::Result<()> {
+        self.out.flush()
+    }
+
     fn end(&mut self, _: &[Interface], _: Option<u64>) -> io::Result<()> {
         self.out.flush()
+    }
+
+    fn unwritten(&self) -> u64 {
+        self.out.unwritten()
     }
 }
 

@@ -1,19 +1,35 @@
-//! Names for addresses: the containers and hosts that this host's agent knows.
+//! Names for addresses: the containers and hosts that this host's agent knows; on interfaces also the hosts of the
+//! inventory and the containers by their cables, so that nothing needs to run.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use byway_api::{SOCKET, Status, client, path};
 
+use super::posts::{Here, named};
+use crate::hosts;
 use crate::settings::{self, AgentFlags, Common};
 
-pub(crate) fn none() -> BTreeMap<IpAddr, String> {
-    BTreeMap::new()
+/// Which addresses have a name. What is not known stays an address: a capture can be read where nothing else of
+/// Byway is.
+pub(super) fn known(common: &Common, here: &Here, is_live: bool) -> BTreeMap<IpAddr, String> {
+    let inventory = if is_live { listed(common).unwrap_or_default() } else { Vec::new() };
+    let told = ask(common).map(|status| names(&status)).unwrap_or_default();
+    named(inventory.into_iter().chain(told).chain(here.names()))
 }
 
-/// What the agent knows, if one runs here; a capture can be read where nothing else of Byway is.
-pub(crate) fn known(common: &Common) -> BTreeMap<IpAddr, String> {
-    ask(common).map(|status| names(&status)).unwrap_or_default()
+/// The hosts of the inventory, if there is a good one.
+fn listed(common: &Common) -> Option<Vec<(IpAddr, String)>> {
+    let config = settings::config(common, &AgentFlags::default()).ok()?;
+    let cluster = hosts::read(&config.inventory.value).ok()?.into_cluster();
+    Some(cluster.hosts.iter().flat_map(|host| addresses(&host.name, &host.addresses)).collect())
+}
+
+fn addresses<'a>(
+    name: &'a impl ToString,
+    addresses: impl IntoIterator<Item = &'a IpAddr>,
+) -> impl Iterator<Item = (IpAddr, String)> {
+    addresses.into_iter().map(|address| (*address, name.to_string()))
 }
 
 fn ask(common: &Common) -> Option<Status> {
@@ -23,14 +39,8 @@ fn ask(common: &Common) -> Option<Status> {
     runtime.block_on(client::get(&socket, path::STATUS)).ok()
 }
 
-fn names(status: &Status) -> BTreeMap<IpAddr, String> {
-    let hosts = status
-        .hosts
-        .iter()
-        .flat_map(|host| host.addresses.iter().map(|address| (*address, host.name.as_str().to_owned())));
-    let containers = status
-        .endpoints
-        .iter()
-        .flat_map(|endpoint| endpoint.addresses.iter().map(|address| (*address, endpoint.container.clone())));
-    hosts.chain(containers).collect()
+fn names(status: &Status) -> Vec<(IpAddr, String)> {
+    let hosts = status.hosts.iter().flat_map(|host| addresses(&host.name, &host.addresses));
+    let endpoints = status.endpoints.iter();
+    hosts.chain(endpoints.flat_map(|one| addresses(&one.container, &one.addresses))).collect()
 }

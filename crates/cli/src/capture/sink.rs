@@ -1,5 +1,6 @@
 //! Where packets go, and what they bring along.
 
+use std::fs::File;
 use std::io::{self, IsTerminal as _, Write};
 
 use byway_wire::capture::{Interface, Record};
@@ -54,8 +55,12 @@ impl<'a> Seen<'a> {
 pub(crate) trait Sink {
     /// Takes one.
     fn packet(&mut self, seen: &Seen<'_>) -> io::Result<()>;
+    /// None come for a while: whoever reads along may see what there was.
+    fn pause(&mut self, interfaces: &[Interface]) -> io::Result<()>;
     /// No more come. `time_ns`: when the last one was seen.
     fn end(&mut self, interfaces: &[Interface], time_ns: Option<u64>) -> io::Result<()>;
+    /// How many of those that it took could not be written out.
+    fn unwritten(&self) -> u64;
 }
 
 /// What is gathered before it is written: large enough that writing costs nothing beside making it.
@@ -63,31 +68,75 @@ const OUT_BYTES: usize = 64 << 10;
 
 /// An output that is written in large pieces, or line by line to a terminal.
 pub(crate) struct Out {
-    to: Box<dyn Write>,
+    to: To,
     pub(crate) buffer: Vec<u8>,
     keep: usize,
+    /// What was written out so far, in bytes.
+    written: u64,
+    /// Lines or blocks with a packet in the buffer.
+    waiting: u64,
+    /// It could not be written: that was told, and nothing is tried again.
+    is_broken: bool,
+}
+
+enum To {
+    Stream(Box<dyn Write>),
+    File(File),
 }
 
 impl Out {
     pub(crate) fn stdout() -> Self {
         let keep = if io::stdout().is_terminal() { 0 } else { OUT_BYTES };
         // The raw descriptor: what Rust keeps for standard output is flushed at every line.
-        Self { to: Box::new(io::stdout().lock()), buffer: Vec::with_capacity(2 * OUT_BYTES), keep }
+        Self::new(To::Stream(Box::new(io::stdout().lock())), keep)
     }
 
-    pub(crate) fn to(to: impl Write + 'static) -> Self {
-        Self { to: Box::new(to), buffer: Vec::with_capacity(2 * OUT_BYTES), keep: OUT_BYTES }
+    pub(crate) fn file(file: File) -> Self {
+        Self::new(To::File(file), OUT_BYTES)
     }
 
-    /// A line or a block is complete.
+    fn new(to: To, keep: usize) -> Self {
+        let buffer = Vec::with_capacity(2 * OUT_BYTES);
+        Self { to, buffer, keep, written: 0, waiting: 0, is_broken: false }
+    }
+
+    /// A packet's line or block is complete.
     pub(crate) fn complete(&mut self) -> io::Result<()> {
+        self.waiting += 1;
         if self.buffer.len() > self.keep { self.flush() } else { Ok(()) }
     }
 
-    /// Writes out what there is.
+    /// Writes out what there is. After a failure it does nothing any more; a file is cut where it was whole.
     pub(crate) fn flush(&mut self) -> io::Result<()> {
-        self.to.write_all(&self.buffer)?;
+        if self.is_broken {
+            self.buffer.clear();
+            return Ok(());
+        }
+        let done = match &mut self.to {
+            To::Stream(to) => to.write_all(&self.buffer).and_then(|()| to.flush()),
+            To::File(file) => file.write_all(&self.buffer),
+        };
+        if let Err(cause) = done {
+            self.is_broken = true;
+            if let To::File(file) = &self.to {
+                // A pipe or a device has no end to cut; then there is nothing better to be had.
+                let _ = file.set_len(self.written);
+            }
+            return Err(cause);
+        }
+        self.written += self.buffer.len() as u64;
+        self.waiting = 0;
         self.buffer.clear();
-        self.to.flush()
+        Ok(())
+    }
+
+    /// How many bytes it took, written out or not.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.written + self.buffer.len() as u64
+    }
+
+    /// How many packets were completed and are not written out.
+    pub(crate) fn unwritten(&self) -> u64 {
+        self.waiting
     }
 }

@@ -1,22 +1,35 @@
-//! Where packets come from: capture files, several of them merged by time.
+//! Where packets come from: here capture files, several of them merged by time; `live.rs` has interfaces.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use byway_agent::edge::capture_file::{CaptureFile, CaptureFileError};
 use byway_wire::capture::{Interface, Record};
 
 /// Packets with the interfaces that they passed, one after the other.
 pub(crate) trait Source {
-    /// Goes to the next packet; false where there is none any more.
-    fn advance(&mut self) -> anyhow::Result<bool>;
+    /// Goes to the next packet.
+    fn advance(&mut self) -> anyhow::Result<Step>;
     /// The packet it went to; its interface is one of [`Source::interfaces`].
     fn record(&self) -> Option<Record<'_>>;
     /// The interfaces that were met so far.
     fn interfaces(&self) -> &[Interface];
+    /// No more is taken from it: its interfaces' counts are final.
+    fn end(&mut self) -> anyhow::Result<()>;
+    /// How many packets came and were not taken; known at the end.
+    fn left(&self) -> u64;
     /// What could not be read, by now.
-    fn troubles(self) -> Vec<anyhow::Error>
-    where
-        Self: Sized;
+    fn troubles(&mut self) -> Vec<anyhow::Error>;
+}
+
+/// Where a source went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Step {
+    /// To a packet.
+    Packet,
+    /// Nowhere: none came for a while, but some may.
+    Quiet,
+    /// To the end.
+    End,
 }
 
 /// Capture files, merged by time. Within a file the order stays as it is.
@@ -50,11 +63,6 @@ impl Files {
         Ok(files)
     }
 
-    /// Their names.
-    pub(crate) fn paths(&self) -> impl Iterator<Item = &Path> {
-        self.all.iter().map(|merged| merged.file.path())
-    }
-
     /// Goes to the next packet of one file. Where it is damaged, the others go on.
     fn step(&mut self, nth: usize) {
         let merged = &mut self.all[nth];
@@ -80,13 +88,13 @@ impl Files {
 }
 
 impl Source for Files {
-    fn advance(&mut self) -> anyhow::Result<bool> {
+    fn advance(&mut self) -> anyhow::Result<Step> {
         if let Some(current) = self.current.take() {
             self.step(current);
         }
         let waiting = self.all.iter().enumerate().filter(|(_, merged)| merged.waits);
         self.current = waiting.min_by_key(|(_, merged)| merged.time_ns).map(|(nth, _)| nth);
-        Ok(self.current.is_some())
+        Ok(if self.current.is_some() { Step::Packet } else { Step::End })
     }
 
     fn record(&self) -> Option<Record<'_>> {
@@ -99,7 +107,16 @@ impl Source for Files {
         &self.interfaces
     }
 
-    fn troubles(self) -> Vec<anyhow::Error> {
-        self.troubles.into_iter().map(Into::into).collect()
+    fn end(&mut self) -> anyhow::Result<()> {
+        Ok(())
+    }
+
+    /// Nobody counts what is not read of a file.
+    fn left(&self) -> u64 {
+        0
+    }
+
+    fn troubles(&mut self) -> Vec<anyhow::Error> {
+        self.troubles.drain(..).map(Into::into).collect()
     }
 }

@@ -21,6 +21,8 @@ pub(crate) struct Tally {
     pub(crate) unreadable: u64,
     /// Lost while they were captured, by the capture's own counters; `None` if it tells nothing.
     pub(crate) dropped: Option<u64>,
+    /// Came, and are neither shown nor lost: behind `--count`, or what could not be written.
+    pub(crate) not_shown: u64,
 }
 
 impl Tally {
@@ -31,8 +33,10 @@ impl Tally {
         self.unreadable += u64::from(!is_read);
     }
 
-    /// Adds what the interfaces counted themselves.
-    pub(crate) fn counted(&mut self, interfaces: &[Interface]) {
+    /// Adds what the interfaces counted themselves, what was left in the source, and what the sink could not write.
+    pub(crate) fn counted(&mut self, interfaces: &[Interface], left: u64, unwritten: u64) {
+        self.shown = self.shown.saturating_sub(unwritten);
+        self.not_shown = left.saturating_add(unwritten);
         let told = interfaces.iter().filter_map(|interface| interface.counts.dropped);
         self.dropped = told.reduce(u64::saturating_add);
     }
@@ -40,13 +44,14 @@ impl Tally {
 
 impl fmt::Display for Tally {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { shown, filtered, cut, unreadable, dropped } = self;
+        let Self { shown, filtered, cut, unreadable, dropped, not_shown } = self;
         let packets = if *shown == 1 { "packet" } else { "packets" };
         write!(f, "{shown} {packets}, {filtered} filtered out, {cut} cut by the snap length, ")?;
         match dropped {
             Some(dropped) => write!(f, "{dropped} lost in the capture, ")?,
             None => f.write_str("losses not told by the capture, ")?,
         }
-        write!(f, "{unreadable} unreadable")
+        write!(f, "{unreadable} unreadable")?;
+        if *not_shown > 0 { write!(f, ", {not_shown} more came and are not shown") } else { Ok(()) }
     }
 }

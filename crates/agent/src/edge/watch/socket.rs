@@ -15,13 +15,13 @@ const RECEIVE_BUFFER_BYTES: usize = 4 << 20;
 const CONTROL_WORDS: usize = 18;
 
 /// Opens a packet socket that hears nothing until it is bound: its protocol is 0.
-pub(super) fn open() -> io::Result<OwnedFd> {
+pub(in crate::edge) fn open() -> io::Result<OwnedFd> {
     let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
     Ok(nix::sys::socket::socket(AddressFamily::Packet, SockType::Raw, flags, None)?)
 }
 
 /// The index of an interface of the socket's own network namespace (`netdevice(7)`).
-pub(super) fn index(socket: &OwnedFd, interface: &str) -> io::Result<u32> {
+pub(in crate::edge) fn index(socket: &OwnedFd, interface: &str) -> io::Result<u32> {
     // SAFETY: all its fields are numbers and arrays of numbers, for which zero bytes are values.
     let mut request: libc::ifreq = unsafe { MaybeUninit::zeroed().assume_init() };
     let room = request.ifr_name.len() - 1;
@@ -50,7 +50,7 @@ pub(super) fn prepare(socket: &OwnedFd) -> io::Result<()> {
 }
 
 /// Lets the kernel drop what the filter does not take.
-pub(super) fn attach(socket: &OwnedFd, filter: &[Instruction]) -> io::Result<()> {
+pub(in crate::edge) fn attach(socket: &OwnedFd, filter: &[Instruction]) -> io::Result<()> {
     let len = u16::try_from(filter.len()).map_err(|_| io::Error::from_raw_os_error(libc::EINVAL))?;
     // The kernel only reads through the pointer.
     let program = libc::sock_fprog { len, filter: filter.as_ptr().cast_mut() };
@@ -60,10 +60,19 @@ pub(super) fn attach(socket: &OwnedFd, filter: &[Instruction]) -> io::Result<()>
 /// Starts to hear everything that passes the interface.
 ///
 /// The protocol must be `ETH_P_ALL`: the kernel shows outgoing packets to no other (`ptype_all`).
-pub(super) fn bind(socket: &OwnedFd, index: u32) -> io::Result<()> {
+pub(in crate::edge) fn bind(socket: &OwnedFd, index: u32) -> io::Result<()> {
+    bind_to(socket, index, 0x0003)
+}
+
+/// Says to which interface the socket belongs, without hearing anything of it yet.
+pub(in crate::edge) fn bind_silent(socket: &OwnedFd, index: u32) -> io::Result<()> {
+    bind_to(socket, index, 0)
+}
+
+fn bind_to(socket: &OwnedFd, index: u32, protocol: u16) -> io::Result<()> {
     let mut address = nobody();
     address.sll_family = family();
-    address.sll_protocol = 0x0003_u16.to_be();
+    address.sll_protocol = protocol.to_be();
     address.sll_ifindex = i32::try_from(index).map_err(|_| io::Error::from_raw_os_error(libc::ENODEV))?;
     // SAFETY: the pointer and the length are those of `address`, which outlives the call.
     let done = unsafe { libc::bind(socket.as_raw_fd(), (&raw const address).cast(), length_of(&address)) };
@@ -71,12 +80,37 @@ pub(super) fn bind(socket: &OwnedFd, index: u32) -> io::Result<()> {
 }
 
 /// The kind of link to which it is bound (`linux/if_arp.h`).
-pub(super) fn hardware(socket: &OwnedFd) -> io::Result<u16> {
+pub(in crate::edge) fn hardware(socket: &OwnedFd) -> io::Result<u16> {
+    address(socket).map(|address| address.sll_hatype)
+}
+
+/// The index of the interface to which it is bound; `None` once that is no more.
+pub(in crate::edge) fn bound(socket: &OwnedFd) -> io::Result<Option<u32>> {
+    let index = address(socket)?.sll_ifindex;
+    Ok(u32::try_from(index).ok().filter(|index| *index > 0))
+}
+
+fn address(socket: &OwnedFd) -> io::Result<libc::sockaddr_ll> {
     let mut address = nobody();
     let mut length = length_of(&address);
     // SAFETY: the kernel writes at most `length` bytes to `address`, which has that many and outlives the call.
     let done = unsafe { libc::getsockname(socket.as_raw_fd(), (&raw mut address).cast(), &raw mut length) };
-    check(done).map(|()| address.sll_hatype)
+    check(done).map(|()| address)
+}
+
+/// Whether an interface of the socket's own network namespace is up (`netdevice(7)`).
+pub(in crate::edge) fn is_up(socket: &OwnedFd, index: u32) -> bool {
+    // SAFETY: all its fields are numbers and arrays of numbers, for which zero bytes are values.
+    let mut request: libc::ifreq = unsafe { MaybeUninit::zeroed().assume_init() };
+    request.ifr_ifru.ifru_ifindex = index.cast_signed();
+    // The name first: it may have been renamed since.
+    let asked = [libc::SIOCGIFNAME, libc::SIOCGIFFLAGS].into_iter().all(|question| {
+        // SAFETY: the kernel reads and writes an `ifreq` here, which `request` is, and it outlives the call.
+        unsafe { libc::ioctl(socket.as_raw_fd(), question, &raw mut request) == 0 }
+    });
+    // SAFETY: the second ioctl fills in the flags, a number of which every value is one.
+    let flags = i32::from(unsafe { request.ifr_ifru.ifru_flags });
+    asked && flags & libc::IFF_UP != 0
 }
 
 /// Frames that were dropped since this was last asked.
