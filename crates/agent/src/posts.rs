@@ -69,6 +69,12 @@ pub enum PostError {
         #[source]
         cause: NetlinkError,
     },
+    /// A container's network namespace has no name and no process that we may look at.
+    #[error("the network namespace of the container {name} cannot be opened")]
+    Closed {
+        /// Which.
+        name: String,
+    },
     /// A container cannot be looked into.
     #[error(transparent)]
     Namespace(#[from] netns::NamespaceError),
@@ -91,6 +97,7 @@ impl PostError {
                 let rest = if rest > 0 { format!(" and {rest} more") } else { String::new() };
                 Some(format!("these are there: {told}{rest}"))
             }
+            Self::Closed { .. } => Some("run it as root: a process of the container must be seen in /proc".to_owned()),
             Self::Links { .. } | Self::Namespace(_) | Self::Ring(_) => None,
         }
     }
@@ -179,10 +186,13 @@ pub fn without_doubles(posts: Vec<Post>) -> Vec<Post> {
 /// All interfaces in a container's namespace that are up, without its loopback: macvlans and tunnels too.
 fn inside(one: &Plugged) -> Result<Vec<Post>, PostError> {
     let container = &one.cable.container;
-    let links = netns::inside(one.namespace.as_fd(), || look::links(&mut Netlink::open()?))?;
+    let (Some(namespace), Some(inode)) = (&one.namespace, one.cable.inode) else {
+        return Err(PostError::Closed { name: container.clone() });
+    };
+    let links = netns::inside(namespace.as_fd(), || look::links(&mut Netlink::open()?))?;
     let links = links.map_err(|cause| PostError::Links { name: container.clone(), cause })?;
-    let namespace = one.namespace.try_clone().map_err(netns::NamespaceError::Join)?;
-    let inside = Inside { inode: one.inode, namespace: Arc::new(namespace) };
+    let namespace = namespace.try_clone().map_err(netns::NamespaceError::Join)?;
+    let inside = Inside { inode, namespace: Arc::new(namespace) };
     let shown = links.into_values().filter(|link| link.up && link.name != "lo");
     let post = |link: byway_fabric::observed::Link| Post {
         name: format!("{container}/{}", link.name),
