@@ -6,26 +6,9 @@ mod common;
 
 use byway_lab::{Lab, Options};
 use common::engines::{PAIRS, addresses, engines, topology};
-use common::{BYWAY, byway, run};
+use common::traces::{check, trace};
+use common::{BYWAY, run};
 use serde_json::Value;
-
-/// What `byway trace --json` says on docker41.
-fn trace(lab: &Lab, arguments: &str) -> Value {
-    let words: Vec<&str> = ["trace", "--json"].into_iter().chain(arguments.split_whitespace()).collect();
-    let (_, out, errors) = byway(lab, "docker41", &words);
-    serde_json::from_str(&out).unwrap_or_else(|error| panic!("{arguments}: {error}: {out}{errors}"))
-}
-
-#[track_caller]
-fn check(traced: &Value, cause: &str, host: &str, words: &[&str]) {
-    let verdict = &traced["probes"][0]["verdict"];
-    let all = format!("{} {}", verdict["sentence"], verdict["evidence"]);
-    assert_eq!(verdict["cause"], cause, "{verdict:#}\n{}", traced["gaps"]);
-    assert_eq!(verdict["host"].as_str().unwrap_or("-"), host, "{verdict:#}");
-    for word in words {
-        assert!(all.contains(word), "{word:?} is not in {verdict:#}");
-    }
-}
 
 /// Engines as they are, with routes by hand and agents that only look: the recipe of old.
 fn by_hand(releases: [&str; 2]) -> Lab {

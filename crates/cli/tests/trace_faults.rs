@@ -9,8 +9,8 @@ mod common;
 use std::process::Stdio;
 
 use byway_lab::{Lab, Options, Spread, Topology};
-use common::{BYWAY, Ear, byway, run};
-use serde_json::Value;
+use common::traces::{check, trace};
+use common::{BYWAY, Ear, run};
 
 /// Hosts with routes by hand, forwarding on, and no rules at all.
 fn by_hand(hosts: usize) -> Lab {
@@ -36,25 +36,6 @@ fn by_hand(hosts: usize) -> Lab {
 fn hands_off(topology: &Topology) -> Lab {
     let options = Options::private(BYWAY.as_ref()).with_agent([BYWAY, "agent", "--hands-off"]);
     Lab::up(topology, &options, |_| {}).unwrap()
-}
-
-/// What `byway trace --json` says on docker41.
-fn trace(lab: &Lab, arguments: &str) -> Value {
-    let words: Vec<&str> = ["trace", "--json"].into_iter().chain(arguments.split_whitespace()).collect();
-    let (_, out, errors) = byway(lab, "docker41", &words);
-    serde_json::from_str(&out).unwrap_or_else(|error| panic!("{arguments}: {error}: {out}{errors}"))
-}
-
-/// The verdict about the first probe must be this cause, at this host, in words that contain all of these.
-#[track_caller]
-fn check(traced: &Value, cause: &str, host: &str, words: &[&str]) {
-    let verdict = &traced["probes"][0]["verdict"];
-    let all = format!("{} {}", verdict["sentence"], verdict["evidence"]);
-    assert_eq!(verdict["cause"], cause, "{verdict:#}\n{}", traced["gaps"]);
-    assert_eq!(verdict["host"].as_str().unwrap_or("-"), host, "{verdict:#}");
-    for word in words {
-        assert!(all.contains(word), "{word:?} is not in {verdict:#}");
-    }
 }
 
 /// Before the fault it arrives, with it the verdict is that one.

@@ -79,7 +79,13 @@ pub struct Search {
     pub addresses: Vec<IpAddr>,
     /// Names of containers.
     pub containers: Vec<String>,
+    /// Whether all cables of the host are wanted, beside those of the containers that are named.
+    #[serde(default)]
+    pub all: bool,
 }
+
+/// Cables that are told of one host: a bridge of Linux has 1,024 ports.
+pub const CABLES_MAX: usize = 4096;
 
 /// Things to search for at once: two ends with some names and addresses each.
 pub const SEARCH_MAX: usize = 64;

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use byway_fabric::cluster::HostName;
 use byway_fabric::docker::Endpoint;
 use byway_fabric::observed::Link;
-use byway_fabric::trace::{Cable, Found, SEARCH_MAX, Search, Whereabouts};
+use byway_fabric::trace::{CABLES_MAX, Cable, Found, SEARCH_MAX, Search, Whereabouts};
 use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::route::{RouteAddress, RouteAttribute, RouteMessage, RouteType};
 
@@ -27,7 +27,11 @@ pub fn search(host: &HostName, search: &Search, endpoints: &[Endpoint]) -> Resul
         addresses.push((*address, find(*address, &cables, &links, &mut netlink)?));
     }
     let named = |name: &String| cables.iter().filter(|cable| is_named(cable, name, endpoints)).cloned().collect::<Vec<_>>();
-    let containers = search.containers.iter().take(SEARCH_MAX).flat_map(named).collect();
+    let containers = if search.all {
+        cables.into_iter().take(CABLES_MAX).collect()
+    } else {
+        search.containers.iter().take(SEARCH_MAX).flat_map(named).collect()
+    };
     Ok(Found { host: host.clone(), addresses, containers })
 }
 

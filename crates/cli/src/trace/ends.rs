@@ -80,7 +80,7 @@ pub(super) async fn find(words: &Words, stations: &Stations) -> Result<End> {
     }
     let mut found: Vec<(HostName, Cable)> = Vec::new();
     let mut silent = Vec::new();
-    let what = Search { addresses: Vec::new(), containers: vec![words.name.clone()] };
+    let what = Search { containers: vec![words.name.clone()], ..Search::default() };
     for host in std::iter::once(&stations.me).chain(stations.peers()) {
         if words.host.as_ref().is_some_and(|wanted| wanted != host.as_str()) || (!found.is_empty() && *host != stations.me && words.host.is_none()) {
             continue;

@@ -257,7 +257,7 @@ fn pair(args: &TraceArgs, source: &End, destination: &End) -> Result<(IpAddr, Ip
 /// Both ends as the host of the first one sees them.
 async fn side(stations: &Stations, host: &HostName, this: IpAddr, other: IpAddr) -> Result<Side> {
     let own = stations.cluster.host(host).map(|host| host.addresses.clone()).unwrap_or_default();
-    let what = Search { addresses: [&[this, other], own.as_slice()].concat(), containers: Vec::new() };
+    let what = Search { addresses: [&[this, other], own.as_slice()].concat(), ..Search::default() };
     let found = stations.search(host, what).await?;
     let of = |address| found.whereabouts(address).cloned().context("the answer lacks an address");
     let door = |address: &IpAddr| match found.whereabouts(*address) {

@@ -1,0 +1,226 @@
+//! `byway trace --follow FILTER`: watches what passes anyhow, on all hosts at once, and joins it to journeys.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use byway_agent::edge::pcap_filter::{self, Dlt, Program};
+use byway_agent::keep::Settings;
+use byway_fabric::cluster::HostName;
+use byway_fabric::trace::files::{Captures, PointId};
+use byway_fabric::trace::watch::{Event, Frame, Limits, Order, SPOTS_MAX, Spot, What};
+use byway_fabric::trace::{Found, Search, Whereabouts};
+use byway_wire::{Direction, Frame as Decoded};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+
+use super::probing::nonce;
+use super::station::{Stations, Watching};
+use crate::complaint::Advised;
+
+/// Packets of all hosts together that are followed at most; what comes then is counted by who watches.
+const PACKETS_MAX: u64 = 1_000_000;
+/// Bytes of them, on each host.
+const BYTES_MAX: u64 = 1 << 30;
+/// How long a host may take until it watches.
+const READY_TIME_MAX: Duration = Duration::from_secs(5);
+/// How long the last events of all hosts may take.
+const FAREWELL_TIME_MAX: Duration = Duration::from_secs(3);
+/// Events of all hosts that wait here; the hosts wait then.
+const EVENTS_MAX: usize = 4096;
+/// How much longer a host watches than it should be needed: nobody may have told it to stop.
+const WATCH_ON: Duration = Duration::from_secs(5);
+
+/// What was followed.
+pub(super) struct Followed {
+    /// Everything that passed, by host and interface.
+    pub(super) captures: Captures,
+    /// What could not be watched, and why.
+    pub(super) gaps: Vec<String>,
+    /// Packets that passed and are not told.
+    pub(super) lost: u64,
+}
+
+/// Follows until the time is up, so many packets have passed (at all points together), or somebody says stop.
+pub(super) async fn follow(filter: &str, time: Duration, count: Option<u64>, settings: &Settings) -> Result<Followed> {
+    let stations = Stations::open(settings).await?;
+    let programs = programs(filter, settings.port)?;
+    let mut following = Following::default();
+    let limits = Limits {
+        millis: u64::try_from((time + WATCH_ON).as_millis()).unwrap_or(u64::MAX),
+        packets: PACKETS_MAX,
+        bytes: BYTES_MAX,
+        snaplen: byway_wire::KEY_SNAPLEN,
+    };
+    for host in std::iter::once(&stations.me).chain(stations.peers()) {
+        if let Err(error) = following.open(&stations, host, &programs, limits).await {
+            following.gaps.push(format!("{host} is not watched: {error:#}"));
+        }
+    }
+    if following.watching.is_empty() {
+        return Err(Advised {
+            what: format!("nothing can be watched: {}", following.gaps.join("; ")),
+            hint: "run it as root; byway status --all shows which hosts can be asked".to_owned(),
+            cause: None,
+        }
+        .into());
+    }
+    tracing::info!("following");
+    following.hear(Instant::now() + time, count.unwrap_or(PACKETS_MAX)).await?;
+    Ok(following.finish())
+}
+
+/// The filter for links with and without an Ethernet header. What the agents say to each other about it is left out: it
+/// would be followed too, and told, and followed.
+fn programs(filter: &str, port: u16) -> Result<What> {
+    let snaplen = byway_wire::KEY_SNAPLEN;
+    // By itself first, so that a mistake is shown in the words that were written.
+    pcap_filter::compile_live(filter, "lo", Dlt::ETHERNET, snaplen)?;
+    let whole = format!("({filter}) and not tcp port {port}");
+    let told = |program: Program| {
+        program.instructions().iter().map(|step| (step.code, step.jt, step.jf, step.k)).collect::<Vec<_>>()
+    };
+    let ethernet = pcap_filter::compile_live(&whole, "lo", Dlt::ETHERNET, snaplen)?;
+    // Some filters (`ether host`) make no sense without an Ethernet header: nothing passes there then.
+    let raw_ip = pcap_filter::compile(&whole, Dlt::RAW_IP, snaplen).unwrap_or_else(|_| Program::nothing());
+    Ok(What::Program { ethernet: told(ethernet), raw_ip: told(raw_ip) })
+}
+
+#[derive(Default)]
+struct Following {
+    watching: Vec<Watching>,
+    /// For each of them, the point of each of its spots.
+    points: Vec<Vec<Option<PointId>>>,
+    captures: Captures,
+    gaps: Vec<String>,
+    lost: u64,
+}
+
+impl Following {
+    async fn open(&mut self, stations: &Stations, host: &HostName, what: &What, limits: Limits) -> Result<()> {
+        let others = stations.cluster.hosts.iter().filter(|other| other.name != *host);
+        let addresses = others.flat_map(|other| other.addresses.iter().copied()).take(byway_fabric::trace::SEARCH_MAX);
+        let search = Search { addresses: addresses.collect(), all: true, ..Search::default() };
+        let found = stations.search(host, search).await?;
+        let subnets = stations.cluster.host(host).map(|host| host.subnets.clone()).unwrap_or_default();
+        let named = spots(&found, |address| subnets.iter().any(|subnet| subnet.contains(&address)));
+        if named.len() > SPOTS_MAX {
+            self.gaps.push(format!("{host} has {} interfaces on the way; {SPOTS_MAX} are watched", named.len()));
+        }
+        let named: Vec<(Spot, String)> = named.into_iter().take(SPOTS_MAX).collect();
+        let order = Order {
+            id: nonce(),
+            what: what.clone(),
+            starts_only: false,
+            spots: named.iter().map(|(spot, _)| spot.clone()).collect(),
+            rules: false,
+            drops: false,
+            limits,
+        };
+        let mut watching = stations.watch(host, order).await?;
+        match tokio::time::timeout(READY_TIME_MAX, watching.events.recv()).await {
+            Ok(Some(Event::Ready { blind, .. })) => {
+                let told = blind.into_iter().map(|(spot, why)| format!("{} on {host} is not watched: {why}", spot.interface));
+                self.gaps.extend(told);
+            }
+            _ => anyhow::bail!("it was not ready in time"),
+        }
+        let file = self.captures.file(host.as_str()).context("there are too many hosts")?;
+        let point = |(_, name): &(Spot, String)| self.captures.point(file, Some(name), false);
+        self.points.push(named.iter().map(point).collect());
+        self.watching.push(watching);
+        Ok(())
+    }
+
+    /// Hears all hosts until the end, and then what they have left to say.
+    async fn hear(&mut self, until: Instant, count: u64) -> Result<()> {
+        let (to_us, mut heard) = mpsc::channel(EVENTS_MAX);
+        let mut bells = Vec::new();
+        for (nth, mut watching) in std::mem::take(&mut self.watching).into_iter().enumerate() {
+            let (bell, mut rung) = tokio::sync::oneshot::channel::<()>();
+            bells.push(bell);
+            let to_us = to_us.clone();
+            tokio::spawn(async move {
+                loop {
+                    tokio::select! {
+                        event = watching.events.recv() => match event {
+                            Some(event) => drop(to_us.send((nth, event)).await),
+                            None => return,
+                        },
+                        _ = &mut rung, if !rung.is_terminated() => watching.stop(),
+                    }
+                }
+            });
+        }
+        drop(to_us);
+        let mut packets = 0;
+        let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+        while packets < count {
+            tokio::select! {
+                event = heard.recv() => match event {
+                    Some((nth, event)) => packets += self.take(nth, event),
+                    None => break,
+                },
+                () = tokio::time::sleep_until(until) => break,
+                _ = interrupt.recv() => break,
+                _ = terminate.recv() => break,
+            }
+        }
+        drop(bells);
+        let farewell = Instant::now() + FAREWELL_TIME_MAX;
+        while let Ok(Some((nth, event))) = tokio::time::timeout_at(farewell, heard.recv()).await {
+            self.take(nth, event);
+        }
+        Ok(())
+    }
+
+    /// Takes an event in; 1 if it was a packet.
+    fn take(&mut self, nth: usize, event: Event) -> u64 {
+        match event {
+            Event::Frame(frame) => {
+                if let Some(Some(point)) = self.points.get(nth).and_then(|points| points.get(frame.spot)) {
+                    note(&mut self.captures, *point, &frame);
+                }
+                1
+            }
+            Event::End { lost, .. } => {
+                self.lost += lost;
+                0
+            }
+            _ => 0,
+        }
+    }
+
+    fn finish(self) -> Followed {
+        Followed { captures: self.captures, gaps: self.gaps, lost: self.lost }
+    }
+}
+
+fn note(captures: &mut Captures, point: PointId, frame: &Frame) {
+    let direction = if frame.outgoing { Direction::Out } else { Direction::In };
+    captures.frame(point, frame.time_ns, Some(direction), &Decoded::decode(frame.link(), &frame.bytes));
+}
+
+/// The interfaces that packets of the cluster pass on a host, the uplinks first, each with its name for people.
+fn spots(found: &Found, is_ours: impl Fn(std::net::IpAddr) -> bool) -> Vec<(Spot, String)> {
+    let mut spots: BTreeMap<(u8, Spot), String> = BTreeMap::new();
+    let mut put = |rank: u8, inside: Option<u64>, interface: &str, name: String| {
+        spots.insert((rank, Spot { inside, interface: interface.to_owned() }), name);
+    };
+    for (_, whereabouts) in &found.addresses {
+        if let Whereabouts::Away { interface, .. } = whereabouts {
+            put(0, None, interface, interface.clone());
+        }
+    }
+    for cable in found.containers.iter().filter(|cable| cable.addresses.iter().any(|address| is_ours(*address))) {
+        if let Some(bridge) = &cable.bridge {
+            put(1, None, bridge, bridge.clone());
+        }
+        put(2, None, &cable.veth, cable.veth.clone());
+        if cable.inode.is_some() {
+            put(3, cable.inode, &cable.interface, format!("{}/{}", cable.container, cable.interface));
+        }
+    }
+    spots.into_iter().map(|((_, spot), name)| (spot, name)).collect()
+}
