@@ -1,6 +1,7 @@
 //! Where the agent touches the world: one file per thing it touches.
 
 pub mod cables;
+pub mod capture_file;
 pub mod chains;
 pub mod conntrack;
 pub mod counters;

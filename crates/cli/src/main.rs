@@ -5,6 +5,7 @@
 
 mod agent;
 mod ask;
+mod capture;
 mod complaint;
 mod docker;
 mod down;
@@ -73,6 +74,8 @@ enum Command {
     },
     /// Print persistent configuration files, for people who want no daemon
     Render(render::RenderArgs),
+    /// Show the packets of capture files: a line each, or tshark's fields; writes pcapng
+    Capture(Box<capture::CaptureArgs>),
     /// Hosts and containers made of network namespaces on this machine
     Lab {
         #[command(subcommand)]
@@ -126,6 +129,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
             let settings = settings::settings(&settings::config(common, &AgentFlags::default())?)?;
             render::run(&args, &settings, common.json)
         }
+        Command::Capture(args) => capture::run(&args, common),
         Command::Lab { command } => lab::run(command, common.json),
         Command::Completions { shell } => Ok(paper::completions(shell)),
         Command::Man { folder } => paper::manual(&folder),

@@ -23,6 +23,11 @@ pub(crate) fn print(text: &str) {
     let _ = anstream::stdout().write_all(text.as_bytes());
 }
 
+/// Writes to standard error what is said beside an output for programs.
+pub(crate) fn print_aside(text: &str) {
+    let _ = anstream::stderr().write_all(text.as_bytes());
+}
+
 /// How many columns the page has; as many as wanted where the output is no terminal.
 pub(crate) fn columns() -> usize {
     terminal_size::terminal_size_of(std::io::stdout()).map_or(usize::MAX, |(width, _)| usize::from(width.0))

@@ -1,7 +1,8 @@
-//! The link layer: Ethernet II with VLAN tags, bare IP, and ARP.
+//! The link layer: Ethernet II with VLAN tags, bare IP, what `tcpdump -i any` writes, and ARP.
 
 use std::net::Ipv4Addr;
 
+use crate::cooked::{self, Cooked};
 use crate::packet::Packet;
 use crate::stop::{Layer, Stop, take, u16_at};
 
@@ -14,13 +15,47 @@ const ETHERTYPE_IPV6: u16 = 0x86dd;
 /// 802.1Q, 802.1ad, and the number that switches used for stacked tags before 802.1ad.
 const ETHERTYPES_VLAN: [u16; 3] = [0x8100, 0x88a8, 0x9100];
 
-/// How frames start at a watch point.
+/// How frames start at a watch point, or in a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum LinkType {
     /// With an Ethernet II header: Ethernet, veth, bridges, loopback.
     Ethernet,
     /// With the IP header itself: tun, `WireGuard`, IP tunnels.
     RawIp,
+    /// With 4 bytes of address family: the loopback of BSD and macOS.
+    Null,
+    /// With the 16 bytes that Linux puts before the packets of `any` interface.
+    LinuxSll,
+    /// With the newer 20 bytes of the same, which name the interface.
+    LinuxSll2,
+}
+
+impl LinkType {
+    /// From its number in a capture file (<https://www.tcpdump.org/linktypes.html>); `None` if it is not read here.
+    #[must_use]
+    pub fn from_number(number: u32) -> Option<Self> {
+        Some(match number {
+            1 => Self::Ethernet,
+            // 12 and 14 are what some systems wrote before 101 was given out; 228 and 229 are one family only.
+            12 | 14 | 101 | 228 | 229 => Self::RawIp,
+            0 | 108 => Self::Null,
+            113 => Self::LinuxSll,
+            276 => Self::LinuxSll2,
+            _ => return None,
+        })
+    }
+
+    /// Its number in a capture file.
+    #[must_use]
+    pub fn number(self) -> u16 {
+        match self {
+            Self::Ethernet => 1,
+            Self::RawIp => 101,
+            Self::Null => 0,
+            Self::LinuxSll => 113,
+            Self::LinuxSll2 => 276,
+        }
+    }
 }
 
 /// One frame, as far as it could be read.
@@ -28,6 +63,8 @@ pub enum LinkType {
 pub struct Frame<'a> {
     /// The Ethernet header, if the link has one and it is there whole.
     pub ethernet: Option<Ethernet>,
+    /// What Linux told in place of the link's own header, if the link type has that.
+    pub cooked: Option<Cooked>,
     /// The VLAN tags that were in the bytes. (Linux takes the outermost out of a captured frame and tells it aside.)
     pub vlans: VlanTags,
     /// What the link carries.
@@ -91,8 +128,25 @@ impl<'a> Frame<'a> {
     pub fn decode(link: LinkType, bytes: &'a [u8]) -> Self {
         match link {
             LinkType::Ethernet => Self::decode_ethernet(bytes),
-            LinkType::RawIp => Self { ethernet: None, vlans: VlanTags::default(), body: ip_body(bytes) },
+            LinkType::RawIp => Self::bare(ip_body(bytes)),
+            LinkType::Null => Self::bare(null_body(bytes).unwrap_or_else(Body::Unread)),
+            LinkType::LinuxSll => Self::decode_cooked(cooked::sll(bytes)),
+            LinkType::LinuxSll2 => Self::decode_cooked(cooked::sll2(bytes)),
         }
+    }
+
+    fn bare(body: Body<'a>) -> Self {
+        Self { ethernet: None, cooked: None, vlans: VlanTags::default(), body }
+    }
+
+    fn decode_cooked(read: Result<(Cooked, &'a [u8]), Stop>) -> Self {
+        let (cooked, rest) = match read {
+            Ok(parts) => parts,
+            Err(stop) => return Self::bare(Body::Unread(stop)),
+        };
+        let mut vlans = VlanTags::default();
+        let body = untag(cooked.protocol, rest, &mut vlans).unwrap_or_else(Body::Unread);
+        Self { ethernet: None, cooked: Some(cooked), vlans, body }
     }
 
     /// The IP packet in it, if there is one.
@@ -117,9 +171,7 @@ impl<'a> Frame<'a> {
     fn decode_ethernet(bytes: &'a [u8]) -> Self {
         let (header, rest) = match take::<14>(bytes, Layer::Ethernet) {
             Ok(parts) => parts,
-            Err(stop) => {
-                return Self { ethernet: None, vlans: VlanTags::default(), body: Body::Unread(stop) };
-            }
+            Err(stop) => return Self::bare(Body::Unread(stop)),
         };
         let ethernet = Ethernet {
             destination: [header[0], header[1], header[2], header[3], header[4], header[5]],
@@ -128,7 +180,7 @@ impl<'a> Frame<'a> {
         };
         let mut vlans = VlanTags::default();
         let body = untag(ethernet.ethertype, rest, &mut vlans).unwrap_or_else(Body::Unread);
-        Self { ethernet: Some(ethernet), vlans, body }
+        Self { ethernet: Some(ethernet), cooked: None, vlans, body }
     }
 }
 
@@ -164,6 +216,17 @@ fn untag<'a>(mut ethertype: u16, mut bytes: &'a [u8], vlans: &mut VlanTags) -> R
 
 fn ip_body(bytes: &[u8]) -> Body<'_> {
     Packet::decode(bytes).map_or_else(Body::Unread, Body::Packet)
+}
+
+/// The family is in the byte order of the machine that captured, or in the network's (`LINKTYPE_LOOP`): no family is
+/// so large that both could be meant.
+fn null_body(bytes: &[u8]) -> Result<Body<'_>, Stop> {
+    let (family, rest) = take::<4>(bytes, Layer::Null)?;
+    match cooked::null_family(*family) {
+        2 => Packet::decode_v4(rest).map(Body::Packet),
+        family if cooked::is_inet6(family) => Packet::decode_v6(rest).map(Body::Packet),
+        _ => Err(Stop::Malformed { layer: Layer::Null, what: "the family is neither IPv4 nor IPv6" }),
+    }
 }
 
 fn arp(bytes: &[u8]) -> Result<Body<'_>, Stop> {

@@ -9,11 +9,17 @@
 //!             └──> Arp
 //! ```
 //!
+//! Two doors beside it: [`capture`] reads and writes the files in which others keep packets, [`field`] reads the
+//! single fields of a frame by the names that Wireshark gave them.
+//!
 //! Decoding is lax: a frame that was cut short gives everything up to the cut, and a [`Stop`] that says in
 //! which layer it ended, how many bytes were needed and how many there were.
 
 #![forbid(unsafe_code)]
 
+pub mod capture;
+mod cooked;
+pub mod field;
 mod frame;
 mod icmp;
 mod key;
@@ -22,9 +28,11 @@ mod stop;
 mod text;
 mod transport;
 
+pub use cooked::{Cooked, Direction};
 pub use frame::{Arp, Body, Ethernet, Frame, LinkType, VLAN_TAGS_MAX, VlanTags};
 pub use icmp::{Echo, Icmp, IcmpError, IcmpMessage, IcmpVersion};
 pub use key::{BadPacketKey, KEY_PAYLOAD_BYTES, KEY_SNAPLEN, PacketKey};
 pub use packet::{Fragment, IPV6_EXTENSIONS_MAX, Packet, protocol};
 pub use stop::{Layer, Stop};
+pub use text::Named;
 pub use transport::{Tcp, TcpFlags, TcpStart, Transport, Udp};

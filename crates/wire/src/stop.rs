@@ -7,6 +7,10 @@ use std::fmt;
 pub enum Layer {
     /// The Ethernet II header.
     Ethernet,
+    /// The header of Linux's cooked captures.
+    Cooked,
+    /// The address family before a packet of a BSD loopback.
+    Null,
     /// An 802.1Q or 802.1ad tag.
     Vlan,
     /// An ARP message.
@@ -56,6 +60,8 @@ impl fmt::Display for Layer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Ethernet => "Ethernet header",
+            Self::Cooked => "Linux cooked header",
+            Self::Null => "loopback header",
             Self::Vlan => "VLAN tag",
             Self::Arp => "ARP message",
             Self::Ip => "IP version",

@@ -1,5 +1,6 @@
 //! A packet in one line, as people read it: `172.41.0.2 > 172.42.0.2 ICMP echo request id 7 seq 1 ttl 64`.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 
@@ -8,14 +9,40 @@ use crate::icmp::{Icmp, IcmpMessage, IcmpVersion};
 use crate::packet::{Packet, protocol};
 use crate::transport::{Tcp, TcpFlags, Transport};
 
+/// Names for addresses.
+type Names = BTreeMap<IpAddr, String>;
+
+static NO_NAMES: Names = BTreeMap::new();
+
+/// A frame in one line, with names before the addresses that have one: `web(172.41.0.2) > 172.42.0.2 …`.
+#[derive(Debug, Clone, Copy)]
+pub struct Named<'n, 'a> {
+    /// The frame.
+    pub frame: &'n Frame<'a>,
+    /// Names for addresses.
+    pub names: &'n BTreeMap<IpAddr, String>,
+}
+
+impl fmt::Display for Named<'_, '_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.frame.write(f, self.names)
+    }
+}
+
 impl fmt::Display for Frame<'_> {
     /// The packet in one line, and where reading ended if that was before the end.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.write(f, &NO_NAMES)
+    }
+}
+
+impl Frame<'_> {
+    fn write(&self, f: &mut fmt::Formatter<'_>, names: &Names) -> fmt::Result {
         for tag in self.vlans.as_slice() {
             write!(f, "vlan {} ", tag & 0x0fff)?;
         }
         match &self.body {
-            Body::Packet(packet) => write!(f, "{packet}")?,
+            Body::Packet(packet) => packet.write(f, names)?,
             Body::Arp(arp) => write!(f, "{arp}")?,
             Body::Other { ethertype, payload } => {
                 write!(f, "ethertype 0x{ethertype:04x} {} bytes", payload.len())?;
@@ -43,28 +70,32 @@ impl fmt::Display for Arp {
 
 impl fmt::Display for Packet<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.write_ways(f)?;
+        self.write(f, &NO_NAMES)
+    }
+}
+
+impl Packet<'_> {
+    fn write(&self, f: &mut fmt::Formatter<'_>, names: &Names) -> fmt::Result {
+        self.write_ways(f, names)?;
         self.write_content(f)?;
         if let Transport::Icmp(Icmp { message: IcmpMessage::Error(error), .. }) = self.transport
             && let Ok(about) = error.about()
         {
             write!(f, " about ")?;
-            about.write_ways(f)?;
+            about.write_ways(f, names)?;
             about.write_content(f)?;
         }
         write!(f, " ttl {}", self.ttl)
     }
-}
 
-impl Packet<'_> {
-    fn write_ways(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    fn write_ways(&self, f: &mut fmt::Formatter<'_>, names: &Names) -> fmt::Result {
         let (from, to) = match self.transport.ports() {
             Some((from, to)) => (Some(from), Some(to)),
             None => (None, None),
         };
-        write_end(f, self.source, from)?;
+        write_end(f, names, self.source, from)?;
         f.write_str(" > ")?;
-        write_end(f, self.destination, to)
+        write_end(f, names, self.destination, to)
     }
 
     fn write_content(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -137,8 +168,12 @@ impl fmt::Display for Icmp<'_> {
     }
 }
 
-/// `10.0.0.1`, `10.0.0.1:80`, `fd00::1`, `[fd00::1]:80`.
-fn write_end(f: &mut fmt::Formatter<'_>, address: IpAddr, port: Option<u16>) -> fmt::Result {
+/// `10.0.0.1`, `10.0.0.1:80`, `fd00::1`, `[fd00::1]:80`; with a name `web(10.0.0.1)`, `web(fd00::1):80`.
+fn write_end(f: &mut fmt::Formatter<'_>, names: &Names, address: IpAddr, port: Option<u16>) -> fmt::Result {
+    if let Some(name) = names.get(&address) {
+        write!(f, "{name}({address})")?;
+        return port.map_or(Ok(()), |port| write!(f, ":{port}"));
+    }
     match port {
         Some(port) => write!(f, "{}", SocketAddr::new(address, port)),
         None => write!(f, "{address}"),

@@ -294,7 +294,8 @@ fn open(spot: &Spot, plugged: &[Plugged], filter: &Filter) -> Result<Watch, Stri
             Filter::Same(filter) => filter,
             Filter::ByLink { ethernet, raw_ip } => match Watch::link_of(&spot.interface)? {
                 LinkType::Ethernet => ethernet,
-                LinkType::RawIp => raw_ip,
+                // Interfaces are of these two kinds; the others are found in files only.
+                _ => raw_ip,
             },
         };
         Watch::open(&spot.interface, filter)

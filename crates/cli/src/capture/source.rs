@@ -1,0 +1,105 @@
+//! Where packets come from: capture files, several of them merged by time.
+
+use std::path::{Path, PathBuf};
+
+use byway_agent::edge::capture_file::{CaptureFile, CaptureFileError};
+use byway_wire::capture::{Interface, Record};
+
+/// Packets with the interfaces that they passed, one after the other.
+pub(crate) trait Source {
+    /// Goes to the next packet; false where there is none any more.
+    fn advance(&mut self) -> anyhow::Result<bool>;
+    /// The packet it went to; its interface is one of [`Source::interfaces`].
+    fn record(&self) -> Option<Record<'_>>;
+    /// The interfaces that were met so far.
+    fn interfaces(&self) -> &[Interface];
+    /// What could not be read, by now.
+    fn troubles(self) -> Vec<anyhow::Error>
+    where
+        Self: Sized;
+}
+
+/// Capture files, merged by time. Within a file the order stays as it is.
+pub(crate) struct Files {
+    files: Vec<Merged>,
+    /// Which file's packet it is now.
+    current: Option<usize>,
+    interfaces: Vec<Interface>,
+    troubles: Vec<CaptureFileError>,
+}
+
+struct Merged {
+    file: CaptureFile,
+    /// Of its interfaces, which they are among all.
+    places: Vec<usize>,
+    /// Whether it stands at a packet.
+    waits: bool,
+    /// The time by which it is sorted: a packet without one follows the packet before it.
+    time_ns: u64,
+}
+
+impl Files {
+    /// Opens all and goes to their first packets.
+    pub(crate) fn open(paths: &[PathBuf]) -> anyhow::Result<Self> {
+        let open = |path: &PathBuf| {
+            CaptureFile::open(path).map(|file| Merged { file, places: Vec::new(), waits: false, time_ns: 0 })
+        };
+        let files = paths.iter().map(open).collect::<Result<Vec<_>, _>>()?;
+        let mut files = Self { files, current: None, interfaces: Vec::new(), troubles: Vec::new() };
+        (0..files.files.len()).for_each(|nth| files.step(nth));
+        Ok(files)
+    }
+
+    /// Their names.
+    pub(crate) fn paths(&self) -> impl Iterator<Item = &Path> {
+        self.files.iter().map(|merged| merged.file.path())
+    }
+
+    /// Goes to the next packet of one file. Where it is damaged, the others go on.
+    fn step(&mut self, nth: usize) {
+        let merged = &mut self.files[nth];
+        merged.waits = match merged.file.advance() {
+            Ok(found) => found,
+            Err(error) => {
+                self.troubles.push(error);
+                false
+            }
+        };
+        merged.time_ns = merged.file.time_ns().unwrap_or(merged.time_ns);
+        for interface in &merged.file.interfaces()[merged.places.len()..] {
+            merged.places.push(self.interfaces.len());
+            self.interfaces.push(interface.clone());
+        }
+        // Its counters come at its end.
+        if !merged.waits {
+            for (interface, place) in merged.file.interfaces().iter().zip(&merged.places) {
+                self.interfaces[*place].counts = interface.counts;
+            }
+        }
+    }
+}
+
+impl Source for Files {
+    fn advance(&mut self) -> anyhow::Result<bool> {
+        if let Some(current) = self.current.take() {
+            self.step(current);
+        }
+        let waiting = self.files.iter().enumerate().filter(|(_, merged)| merged.waits);
+        self.current = waiting.min_by_key(|(_, merged)| merged.time_ns).map(|(nth, _)| nth);
+        Ok(self.current.is_some())
+    }
+
+    fn record(&self) -> Option<Record<'_>> {
+        let merged = &self.files[self.current?];
+        let record = merged.file.packet()?;
+        Some(Record { interface: *merged.places.get(record.interface)?, ..record })
+    }
+
+    fn interfaces(&self) -> &[Interface] {
+        &self.interfaces
+    }
+
+    fn troubles(self) -> Vec<anyhow::Error> {
+        self.troubles.into_iter().map(Into::into).collect()
+    }
+}
