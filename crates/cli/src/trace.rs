@@ -1,10 +1,12 @@
 //! `byway trace`: follows a packet over all hosts of its way, there and back, and says where it ended and why.
 
 mod ends;
+mod files;
 mod probing;
 mod show;
 mod station;
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use byway_fabric::config::Config;
@@ -18,9 +20,17 @@ use crate::show::{print, print_json};
 #[derive(Debug, Args)]
 pub(crate) struct TraceArgs {
     /// Who sends: a container, HOST/CONTAINER, a host, or an address of one
-    source: String,
+    #[arg(required_unless_present = "files")]
+    source: Option<String>,
     /// Who is to receive: the same, with :PORT for TCP and UDP
-    destination: String,
+    #[arg(required_unless_present = "files")]
+    destination: Option<String>,
+    /// Send nothing: follow the packets of this capture, pcap or pcapng, of one machine; once for each file
+    #[arg(short = 'r', long = "read", value_name = "FILE", conflicts_with_all = ["source", "destination", "proto", "count", "interval", "size", "df", "ttl", "wait", "ipv4", "ipv6"])]
+    files: Vec<PathBuf>,
+    /// With -r, how many conversations and how many lost packets are shown
+    #[arg(long, default_value_t = 10, value_name = "N", requires = "files")]
+    list: usize,
     /// How the probe goes [default: tcp where a port is named, icmp else]
     #[arg(long, value_name = "PROTOCOL")]
     proto: Option<Protocol>,
@@ -71,7 +81,22 @@ impl From<Protocol> for ProbeKind {
     }
 }
 
+impl TraceArgs {
+    /// Who sends. Without files it is given: clap sees to it.
+    fn source(&self) -> &str {
+        self.source.as_deref().unwrap_or_default()
+    }
+
+    /// Who is to receive; the same.
+    fn destination(&self) -> &str {
+        self.destination.as_deref().unwrap_or_default()
+    }
+}
+
 pub(crate) fn run(args: &TraceArgs, config: &Config, json: bool) -> anyhow::Result<ExitCode> {
+    if !args.files.is_empty() {
+        return files::run(args, json);
+    }
     let settings = settings::settings(config)?;
     let traced = runtime()?.block_on(probing::trace(args, &settings))?;
     if json {

@@ -65,7 +65,7 @@ pub(super) struct Party {
 
 pub(super) async fn trace(args: &TraceArgs, settings: &Settings) -> Result<Traced> {
     let stations = Stations::open(settings).await?;
-    let (from, to) = (Words::read(&args.source)?, Words::read(&args.destination)?);
+    let (from, to) = (Words::read(args.source())?, Words::read(args.destination())?);
     let kind = kind(args, &to)?;
     let (source, destination) = tokio::try_join!(ends::find(&from, &stations), ends::find(&to, &stations))?;
     let plan = Plan::make(args, kind, &stations, &source, &destination, to.port).await?;
@@ -90,7 +90,7 @@ fn kind(args: &TraceArgs, to: &Words) -> Result<ProbeKind> {
         .into()),
         (Some(_), None) => Err(Advised {
             what: "TCP and UDP need a port".to_owned(),
-            hint: format!("write {}:PORT", args.destination),
+            hint: format!("write {}:PORT", args.destination()),
             cause: None,
         }
         .into()),
@@ -220,7 +220,7 @@ fn pair(args: &TraceArgs, source: &End, destination: &End) -> Result<(IpAddr, Ip
         }
     }
     Err(Advised {
-        what: format!("{} and {} have no addresses of one family", args.source, args.destination),
+        what: format!("{} and {} have no addresses of one family", args.source(), args.destination()),
         hint: "byway status shows the addresses of containers, byway hosts those of hosts".to_owned(),
         cause: None,
     }

@@ -119,7 +119,7 @@ fn router(hop: &Hop) -> Option<String> {
 }
 
 /// A duration with its unit.
-fn duration(ns: u64) -> String {
+pub(super) fn duration(ns: u64) -> String {
     #[expect(clippy::cast_precision_loss, reason = "shown with two decimals")]
     let (value, unit) = match ns {
         0..1_000 => return format!("{ns} ns"),
