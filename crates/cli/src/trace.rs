@@ -2,14 +2,17 @@
 
 mod ends;
 mod file;
+mod files;
+mod follow;
 mod probing;
 mod show;
 mod station;
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use byway_fabric::config::Config;
-use byway_fabric::trace::watch::{PROBES_MAX, ProbeKind};
+use byway_fabric::trace::watch::ProbeKind;
 use clap::{Args, ValueEnum};
 
 use crate::settings::{self, runtime};
@@ -19,15 +22,29 @@ use crate::show::{print, print_json};
 #[derive(Debug, Args)]
 pub(crate) struct TraceArgs {
     /// Who sends: a container, HOST/CONTAINER, a host, or an address of one
-    source: String,
+    #[arg(required_unless_present_any = ["files", "follow"])]
+    source: Option<String>,
     /// Who is to receive: the same, with :PORT for TCP and UDP
-    destination: String,
+    #[arg(required_unless_present_any = ["files", "follow"])]
+    destination: Option<String>,
+    /// Send nothing: follow the packets of this capture, pcap or pcapng, of one machine; once for each file
+    #[arg(short = 'r', long = "read", value_name = "FILE", conflicts_with_all = ["source", "destination", "proto", "count", "interval", "size", "df", "ttl", "wait", "ipv4", "ipv6"])]
+    files: Vec<PathBuf>,
+    /// Send nothing: follow what passes on all hosts and matches this filter, in tcpdump's words
+    #[arg(long, value_name = "FILTER", conflicts_with_all = ["source", "destination", "files", "proto", "interval", "size", "df", "ttl", "wait", "write", "ipv4", "ipv6"])]
+    follow: Option<String>,
+    /// With --follow, how long, in seconds
+    #[arg(long, default_value_t = 10, value_name = "SECONDS", requires = "follow", value_parser = clap::value_parser!(u64).range(1..=3600))]
+    duration: u64,
+    /// With -r and --follow, how many conversations and how many lost packets are shown
+    #[arg(long, default_value_t = 10, value_name = "N")]
+    list: usize,
     /// How the probe goes [default: tcp where a port is named, icmp else]
     #[arg(long, value_name = "PROTOCOL")]
     proto: Option<Protocol>,
-    /// How many probes
-    #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=i64::from(PROBES_MAX)))]
-    count: u16,
+    /// How many probes [default: 1]; with --follow, how many packets, seen at all points together
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
+    count: Option<u64>,
     /// Milliseconds from one probe to the next
     #[arg(long, default_value_t = 200, value_name = "MS", value_parser = clap::value_parser!(u64).range(1..=60_000))]
     interval: u64,
@@ -45,7 +62,7 @@ pub(crate) struct TraceArgs {
     wait: u64,
     /// Write what was seen on all hosts into a pcapng file, with what was found out as comments
     #[arg(short, long, value_name = "FILE")]
-    write: Option<std::path::PathBuf>,
+    write: Option<PathBuf>,
     /// Use IPv4 only
     #[arg(short = '4', conflicts_with = "ipv6")]
     ipv4: bool,
@@ -75,8 +92,26 @@ impl From<Protocol> for ProbeKind {
     }
 }
 
+impl TraceArgs {
+    /// Who sends. Without files it is given: clap sees to it.
+    fn source(&self) -> &str {
+        self.source.as_deref().unwrap_or_default()
+    }
+
+    /// Who is to receive; the same.
+    fn destination(&self) -> &str {
+        self.destination.as_deref().unwrap_or_default()
+    }
+}
+
 pub(crate) fn run(args: &TraceArgs, config: &Config, json: bool) -> anyhow::Result<ExitCode> {
+    if !args.files.is_empty() {
+        return files::run(args, json);
+    }
     let settings = settings::settings(config)?;
+    if let Some(filter) = &args.follow {
+        return follow::run(args, filter, &settings, json);
+    }
     let traced = runtime()?.block_on(probing::trace(args, &settings))?;
     if json {
         print_json(&traced)?;

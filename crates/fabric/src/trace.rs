@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 use crate::cluster::HostName;
 
 pub mod clock;
+pub mod files;
 pub mod path;
 pub mod question;
 pub mod report;

@@ -1,6 +1,7 @@
 //! `byway trace --follow FILTER`: watches what passes anyhow, on all hosts at once, and joins it to journeys.
 
 use std::collections::BTreeMap;
+use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
@@ -17,7 +18,10 @@ use tokio::time::Instant;
 
 use super::probing::nonce;
 use super::station::{Stations, Watching};
+use super::{TraceArgs, files, show};
 use crate::complaint::Advised;
+use crate::settings::runtime;
+use crate::show::{LOOK, print, print_json, styled};
 
 /// Packets of all hosts together that are followed at most; what comes then is counted by who watches.
 const PACKETS_MAX: u64 = 1_000_000;
@@ -33,17 +37,38 @@ const EVENTS_MAX: usize = 4096;
 const WATCH_ON: Duration = Duration::from_secs(5);
 
 /// What was followed.
-pub(super) struct Followed {
+struct Followed {
     /// Everything that passed, by host and interface.
-    pub(super) captures: Captures,
+    captures: Captures,
     /// What could not be watched, and why.
-    pub(super) gaps: Vec<String>,
+    gaps: Vec<String>,
     /// Packets that passed and are not told.
-    pub(super) lost: u64,
+    lost: u64,
+}
+
+/// Follows, and tells; exit status 1 if packets were lost, or nobody knows.
+pub(super) fn run(args: &TraceArgs, filter: &str, settings: &Settings, json: bool) -> Result<ExitCode> {
+    let time = Duration::from_secs(args.duration);
+    let followed = runtime()?.block_on(follow(filter, time, args.count, settings))?;
+    let stitched = followed.captures.stitch(args.list);
+    if json {
+        let mut value = serde_json::to_value(&stitched)?;
+        value["gaps"] = serde_json::json!(followed.gaps);
+        value["lost_while_watching"] = followed.lost.into();
+        print_json(&value)?;
+    } else {
+        let gaps: String = followed.gaps.iter().map(|gap| format!("{} {gap}\n", styled(LOOK, "gap:"))).collect();
+        print(&files::show::text(&stitched));
+        print(&gaps);
+        print(&files::show::totals(&stitched.totals));
+        print(&format!("{}\n", show::lost(followed.lost)));
+    }
+    let is_well = followed.lost == 0 && stitched.totals.lost == 0;
+    Ok(if is_well { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 /// Follows until the time is up, so many packets have passed (at all points together), or somebody says stop.
-pub(super) async fn follow(filter: &str, time: Duration, count: Option<u64>, settings: &Settings) -> Result<Followed> {
+async fn follow(filter: &str, time: Duration, count: Option<u64>, settings: &Settings) -> Result<Followed> {
     let stations = Stations::open(settings).await?;
     let programs = programs(filter, settings.port)?;
     let mut following = Following::default();
@@ -66,7 +91,6 @@ pub(super) async fn follow(filter: &str, time: Duration, count: Option<u64>, set
         }
         .into());
     }
-    tracing::info!("following");
     following.hear(Instant::now() + time, count.unwrap_or(PACKETS_MAX)).await?;
     Ok(following.finish())
 }
@@ -138,8 +162,9 @@ impl Following {
         let (to_us, mut heard) = mpsc::channel(EVENTS_MAX);
         let mut bells = Vec::new();
         for (nth, mut watching) in std::mem::take(&mut self.watching).into_iter().enumerate() {
-            let (bell, mut rung) = tokio::sync::oneshot::channel::<()>();
+            let (bell, rung) = tokio::sync::oneshot::channel::<()>();
             bells.push(bell);
+            let mut rung = Some(rung);
             let to_us = to_us.clone();
             tokio::spawn(async move {
                 loop {
@@ -148,7 +173,7 @@ impl Following {
                             Some(event) => drop(to_us.send((nth, event)).await),
                             None => return,
                         },
-                        _ = &mut rung, if !rung.is_terminated() => watching.stop(),
+                        () = ring(&mut rung) => watching.stop(),
                     }
                 }
             });
@@ -194,6 +219,17 @@ impl Following {
 
     fn finish(self) -> Followed {
         Followed { captures: self.captures, gaps: self.gaps, lost: self.lost }
+    }
+}
+
+/// Returns once when the other end is dropped, and then never again.
+async fn ring(bell: &mut Option<tokio::sync::oneshot::Receiver<()>>) {
+    match bell {
+        Some(rung) => {
+            let _ = rung.await;
+            *bell = None;
+        }
+        None => std::future::pending().await,
     }
 }
 

@@ -14,7 +14,7 @@ use byway_fabric::trace::question::{Answers, Question};
 use byway_fabric::trace::report::{ClockOffset, Seen, Told};
 use byway_fabric::trace::sort::Probes;
 use byway_fabric::trace::watch::{
-    Event, Frame, Limits, Order, ProbeKind, ProbeOrder, ProbeReport, Spot, What,
+    Event, Frame, Limits, Order, PROBES_MAX, ProbeKind, ProbeOrder, ProbeReport, Spot, What,
 };
 use byway_fabric::trace::{Search, Whereabouts};
 use serde::Serialize;
@@ -66,7 +66,7 @@ pub(super) struct Party {
 
 pub(super) async fn trace(args: &TraceArgs, settings: &Settings) -> Result<Traced> {
     let stations = Stations::open(settings).await?;
-    let (from, to) = (Words::read(&args.source)?, Words::read(&args.destination)?);
+    let (from, to) = (Words::read(args.source())?, Words::read(args.destination())?);
     let kind = kind(args, &to)?;
     let (source, destination) = tokio::try_join!(ends::find(&from, &stations), ends::find(&to, &stations))?;
     let plan = Plan::make(args, kind, &stations, &source, &destination, to.port).await?;
@@ -95,7 +95,7 @@ fn kind(args: &TraceArgs, to: &Words) -> Result<ProbeKind> {
         .into()),
         (Some(_), None) => Err(Advised {
             what: "TCP and UDP need a port".to_owned(),
-            hint: format!("write {}:PORT", args.destination),
+            hint: format!("write {}:PORT", args.destination()),
             cause: None,
         }
         .into()),
@@ -158,7 +158,7 @@ impl Plan {
             from: (!source.is_host).then_some(from),
             to,
             port: port.unwrap_or(0),
-            count: args.count,
+            count: u16::try_from(args.count.unwrap_or(1)).unwrap_or(PROBES_MAX).min(PROBES_MAX),
             every_millis: args.interval,
             size: args.size,
             dont_fragment: args.df,
@@ -215,7 +215,7 @@ impl Plan {
 }
 
 /// A number that is in no other probe that is under way.
-fn nonce() -> u64 {
+pub(super) fn nonce() -> u64 {
     use std::hash::{BuildHasher as _, RandomState};
     // The hasher's keys are random; that is all that is wanted of it.
     RandomState::new().hash_one(std::process::id())
@@ -247,7 +247,7 @@ fn pair(args: &TraceArgs, source: &End, destination: &End) -> Result<(IpAddr, Ip
         }
     }
     Err(Advised {
-        what: format!("{} and {} have no addresses of one family", args.source, args.destination),
+        what: format!("{} and {} have no addresses of one family", args.source(), args.destination()),
         hint: "byway status shows the addresses of containers, byway hosts those of hosts".to_owned(),
         cause: None,
     }

@@ -29,7 +29,7 @@ pub(super) fn text(traced: &Traced) -> String {
     text + &format!("{}\n", lost(traced.lost))
 }
 
-fn lost(count: u64) -> String {
+pub(super) fn lost(count: u64) -> String {
     match count {
         0 => styled(FAINT, "no packet was lost while watching"),
         count => styled(BAD, format!("{count} packets that passed are not told: they came too fast")),
@@ -119,7 +119,7 @@ fn router(hop: &Hop) -> Option<String> {
 }
 
 /// A duration with its unit.
-fn duration(ns: u64) -> String {
+pub(super) fn duration(ns: u64) -> String {
     #[expect(clippy::cast_precision_loss, reason = "shown with two decimals")]
     let (value, unit) = match ns {
         0..1_000 => return format!("{ns} ns"),
