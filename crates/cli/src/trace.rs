@@ -4,6 +4,7 @@ mod ends;
 mod file;
 mod files;
 mod follow;
+mod names;
 mod probing;
 mod show;
 mod station;

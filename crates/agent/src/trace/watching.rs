@@ -113,6 +113,10 @@ struct Session {
     starts_only: bool,
     limits: Limits,
     deadline: Instant,
+    /// All points begin together, and end together, by this host's clock: a packet that passes one of them while the next
+    /// is being opened would look lost.
+    begin_ns: u64,
+    end_ns: u64,
     packets: u64,
     bytes: u64,
     left_out: u64,
@@ -147,16 +151,20 @@ impl Session {
         let drops = heard.and_then(|flow| or_why(Drops::open(flow, &namespaces(order)), &mut ready.no_drops));
         let deadline = Instant::now() + Duration::from_millis(limits.millis);
         let starts_only = order.starts_only;
+        let (begin_ns, end_ns) = (now_ns(), u64::MAX);
         let session =
-            Self { watches, rules, counters, drops, flow, starts_only, limits, deadline, packets: 0, bytes: 0, left_out: 0 };
+            Self { begin_ns, end_ns, watches, rules, counters, drops, flow, starts_only, limits, deadline, packets: 0, bytes: 0, left_out: 0 };
         Ok((session, ready))
     }
 
     fn run(&mut self, stopper: &Stopper, tell: &mut dyn FnMut(Event) -> bool) -> Result<Ending, TraceError> {
         loop {
             let ending = stopper.ending().or_else(|| (Instant::now() >= self.deadline).then_some(Ending::Time));
-            // What has passed by now is told before the end.
-            self.take(tell);
+            if ending.is_some() {
+                self.end_ns = now_ns();
+            }
+            // What has passed by now is told before the end; of more than a turn, turn by turn.
+            while self.take(tell) && ending.is_some_and(|ending| ending != Ending::Gone) {}
             let full = self.packets >= self.limits.packets || self.bytes >= self.limits.bytes;
             if let Some(why) = ending.or(full.then_some(Ending::Limit)) {
                 return Ok(why);
@@ -165,8 +173,8 @@ impl Session {
         }
     }
 
-    /// Takes what is there, a turn from each.
-    fn take(&mut self, tell: &mut dyn FnMut(Event) -> bool) {
+    /// Takes what is there, a turn from each; whether there may be more from before the end.
+    fn take(&mut self, tell: &mut dyn FnMut(Event) -> bool) -> bool {
         if let Some(rules) = &mut self.rules
             && let Err(error) = rules.take()
         {
@@ -177,10 +185,14 @@ impl Session {
             drops.take();
         }
         let mut frames = Vec::new();
+        let mut more = false;
         for (spot, watch) in &mut self.watches {
-            for _ in 0..TURN {
+            for nth in 1..=TURN {
                 match watch.next(Instant::now()) {
+                    Ok(Some(captured)) if captured.time_ns < self.begin_ns => {}
+                    Ok(Some(captured)) if captured.time_ns > self.end_ns => break,
                     Ok(Some(captured)) => {
+                        more |= nth == TURN;
                         let wanted = self.flow.as_ref().is_none_or(|flow| {
                             belongs(flow, self.starts_only, watch.link(), &captured)
                         });
@@ -204,6 +216,7 @@ impl Session {
                 self.left_out += 1;
             }
         }
+        more
     }
 
     fn wait(&self, stopper: &Stopper) -> nix::Result<()> {
@@ -267,6 +280,12 @@ fn namespaces(order: &Order) -> Vec<u32> {
     all.sort_unstable();
     all.dedup();
     all
+}
+
+/// This host's clock, in nanoseconds since 1970.
+fn now_ns() -> u64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
 }
 
 /// The filter for the kernel, for each kind of link where they differ.

@@ -1,6 +1,7 @@
 //! `byway trace --follow FILTER`: watches what passes anyhow, on all hosts at once, and joins it to journeys.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -18,6 +19,7 @@ use tokio::time::Instant;
 
 use super::probing::nonce;
 use super::station::{Stations, Watching};
+use super::names::with_names;
 use super::{TraceArgs, files, show};
 use crate::complaint::Advised;
 use crate::settings::runtime;
@@ -38,6 +40,8 @@ const WATCH_ON: Duration = Duration::from_secs(5);
 
 /// What was followed.
 struct Followed {
+    /// The containers of all hosts, and the hosts.
+    names: BTreeMap<IpAddr, String>,
     /// Everything that passed, by host and interface.
     captures: Captures,
     /// What could not be watched, and why.
@@ -58,7 +62,7 @@ pub(super) fn run(args: &TraceArgs, filter: &str, settings: &Settings, json: boo
         print_json(&value)?;
     } else {
         let gaps: String = followed.gaps.iter().map(|gap| format!("{} {gap}\n", styled(LOOK, "gap:"))).collect();
-        print(&files::show::text(&stitched));
+        print(&with_names(&files::show::text(&stitched), &followed.names));
         print(&gaps);
         print(&files::show::totals(&stitched.totals));
         print(&format!("{}\n", show::lost(followed.lost)));
@@ -71,7 +75,9 @@ pub(super) fn run(args: &TraceArgs, filter: &str, settings: &Settings, json: boo
 async fn follow(filter: &str, time: Duration, count: Option<u64>, settings: &Settings) -> Result<Followed> {
     let stations = Stations::open(settings).await?;
     let programs = programs(filter, settings.port)?;
-    let mut following = Following::default();
+    let hosts = stations.cluster.hosts.iter();
+    let names = hosts.flat_map(|host| host.addresses.iter().map(|address| (*address, host.name.to_string())));
+    let mut following = Following { names: names.collect(), ..Following::default() };
     let limits = Limits {
         millis: u64::try_from((time + WATCH_ON).as_millis()).unwrap_or(u64::MAX),
         packets: PACKETS_MAX,
@@ -113,6 +119,7 @@ fn programs(filter: &str, port: u16) -> Result<What> {
 
 #[derive(Default)]
 struct Following {
+    names: BTreeMap<IpAddr, String>,
     watching: Vec<Watching>,
     /// For each of them, the point of each of its spots.
     points: Vec<Vec<Option<PointId>>>,
@@ -127,6 +134,8 @@ impl Following {
         let addresses = others.flat_map(|other| other.addresses.iter().copied()).take(byway_fabric::trace::SEARCH_MAX);
         let search = Search { addresses: addresses.collect(), all: true, ..Search::default() };
         let found = stations.search(host, search).await?;
+        let cables = found.containers.iter();
+        self.names.extend(cables.flat_map(|cable| cable.addresses.iter().map(|at| (*at, cable.container.clone()))));
         let subnets = stations.cluster.host(host).map(|host| host.subnets.clone()).unwrap_or_default();
         let named = spots(&found, |address| subnets.iter().any(|subnet| subnet.contains(&address)));
         if named.len() > SPOTS_MAX {
@@ -218,7 +227,7 @@ impl Following {
     }
 
     fn finish(self) -> Followed {
-        Followed { captures: self.captures, gaps: self.gaps, lost: self.lost }
+        Followed { names: self.names, captures: self.captures, gaps: self.gaps, lost: self.lost }
     }
 }
 
@@ -239,7 +248,7 @@ fn note(captures: &mut Captures, point: PointId, frame: &Frame) {
 }
 
 /// The interfaces that packets of the cluster pass on a host, the uplinks first, each with its name for people.
-fn spots(found: &Found, is_ours: impl Fn(std::net::IpAddr) -> bool) -> Vec<(Spot, String)> {
+fn spots(found: &Found, is_ours: impl Fn(IpAddr) -> bool) -> Vec<(Spot, String)> {
     let mut spots: BTreeMap<(u8, Spot), String> = BTreeMap::new();
     let mut put = |rank: u8, inside: Option<u64>, interface: &str, name: String| {
         spots.insert((rank, Spot { inside, interface: interface.to_owned() }), name);

@@ -1,14 +1,21 @@
 //! How a trace is told to people.
 
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
 use byway_fabric::journey::{Change, Hop, Journey};
 use byway_fabric::trace::report::Told;
 use byway_fabric::trace::watch::ProbeKind;
 
+use super::names::with_names;
 use super::probing::{Party, Traced};
 use crate::show::{BAD, FAINT, GOOD, HEAD, LOOK, styled};
 
 pub(super) fn text(traced: &Traced) -> String {
     let mut text = headline(traced);
+    let names = [&traced.source, &traced.destination].into_iter();
+    let names = names.filter_map(|party| Some((party.address, party.name.clone()?))).collect();
+    let probe = |told: &Told| probe(told, &names);
     if let Some(first) = traced.probes.first() {
         text += &probe(first);
     }
@@ -58,7 +65,8 @@ fn party(party: &Party) -> String {
     format!("{place}{address}")
 }
 
-fn probe(told: &Told) -> String {
+fn probe(told: &Told, names: &BTreeMap<IpAddr, String>) -> String {
+    let journey = |way: &Journey| with_names(&journey(way), names);
     let mut text = format!("\n{}\n{}", styled(HEAD, "there"), journey(&told.there));
     if let Some(back) = &told.back {
         text += &format!("\n{}\n{}", styled(HEAD, "back"), journey(back));
