@@ -16,9 +16,9 @@ mod lines;
 mod listen;
 mod routes;
 mod talk;
-mod trace;
 #[cfg(test)]
 mod tests;
+mod trace;
 
 use std::sync::Arc;
 

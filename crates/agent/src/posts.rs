@@ -92,12 +92,15 @@ impl PostError {
                 Some("there are none at all".to_owned())
             }
             Self::NoContainer { there, .. } | Self::NoInterface { there, .. } => {
-                let told = there.iter().take(NAMES_TOLD_MAX).map(String::as_str).collect::<Vec<_>>().join(", ");
+                let told =
+                    there.iter().take(NAMES_TOLD_MAX).map(String::as_str).collect::<Vec<_>>().join(", ");
                 let rest = there.len().saturating_sub(NAMES_TOLD_MAX);
                 let rest = if rest > 0 { format!(" and {rest} more") } else { String::new() };
                 Some(format!("these are there: {told}{rest}"))
             }
-            Self::Closed { .. } => Some("run it as root: a process of the container must be seen in /proc".to_owned()),
+            Self::Closed { .. } => {
+                Some("run it as root: a process of the container must be seen in /proc".to_owned())
+            }
             Self::Links { .. } | Self::Namespace(_) | Self::Ring(_) => None,
         }
     }
@@ -123,9 +126,9 @@ impl Post {
             Some(inside) => netns::inside(inside.namespace.as_fd(), open)?,
         };
         match ring {
-            Err(RingError::Watch(left_out @ (WatchError::NoInterface { .. } | WatchError::UnknownLink { .. })))
-                if !self.is_named =>
-            {
+            Err(RingError::Watch(
+                left_out @ (WatchError::NoInterface { .. } | WatchError::UnknownLink { .. }),
+            )) if !self.is_named => {
                 told(&format!("{} is left out: {left_out}", self.name));
                 Ok(None)
             }

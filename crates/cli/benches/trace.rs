@@ -24,7 +24,8 @@ const DROP: &str = "nft 'add table ip mine; add chain ip mine ward { type filter
 fn main() -> Result<ExitCode> {
     let mut sheet = Sheet::new("byway trace over two hosts: from the command to the verdict");
     let lab = Lab::up(&Topology::two_hosts(), &Options::private(BYWAY.as_ref()), |_| {})?;
-    for (what, destination) in [("an echo", "172.42.0.2"), ("a connection that is refused", "172.42.0.2:80")] {
+    for (what, destination) in [("an echo", "172.42.0.2"), ("a connection that is refused", "172.42.0.2:80")]
+    {
         sheet.limit_for_all(&format!("{what}, IPv4"), &traces(&lab, destination)?, LIMIT);
     }
     sheet.limit_for_all("an echo, IPv6", &traces(&lab, "fd00:172:42::2")?, LIMIT);

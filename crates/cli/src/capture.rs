@@ -289,7 +289,10 @@ fn sink_for(
 fn ring(args: &CaptureArgs, path: &Path) -> anyhow::Result<Rule> {
     let rule = Rule { bytes: args.ring_size, time: args.ring_time, files: args.ring_files };
     if rule.is_some() && path == Path::new("-") {
-        return Err(refused("standard output is one file", "give -w the name of a file, or leave --ring-… away"));
+        return Err(refused(
+            "standard output is one file",
+            "give -w the name of a file, or leave --ring-… away",
+        ));
     }
     if rule.files.is_some() && rule.bytes.is_none() && rule.time.is_none() {
         return Err(refused(

@@ -96,7 +96,10 @@ fn agent_lines(agent: Option<&AgentStatus>, now: Timestamp) -> String {
     let Some(agent) = agent else { return String::new() };
     let mut text = String::new();
     if agent.hands_off {
-        text += &format!("{} it only looks and answers (--hands-off); what is due is left undone\n", styled(LOOK, "hands off:"));
+        text += &format!(
+            "{} it only looks and answers (--hands-off); what is due is left undone\n",
+            styled(LOOK, "hands off:")
+        );
     }
     if let Some(trouble) = &agent.trouble {
         text += &format!("{} {trouble}\n", styled(BAD, "trouble:"));

@@ -37,7 +37,8 @@ fn the_seeds_scene_on_every_pair_of_engines_there_and_back_with_names() {
                 let ends = [&traced["source"]["name"], &traced["destination"]["name"]].map(Value::as_str);
                 assert_eq!(ends, [Some("c41"), Some("c42")]);
                 let hops = traced["probes"][0]["there"]["hops"].as_array().unwrap();
-                let ttls: Vec<u64> = hops.iter().map(|hop| hop["seen"]["ttl"].as_u64().unwrap_or(0)).collect();
+                let ttls: Vec<u64> =
+                    hops.iter().map(|hop| hop["seen"]["ttl"].as_u64().unwrap_or(0)).collect();
                 assert_eq!(ttls, [64, 64, 64, 63, 63, 62, 62, 62], "{pair:?} {how} {family}");
             }
         }
@@ -53,8 +54,13 @@ fn docker_28_drops_in_raw_and_its_own_rule_is_named_on_the_right_host() {
     let rule = format!("-A PREROUTING -d {c42}/32 ! -i docker0 -j DROP");
     check(&traced, "rule", "docker42", &["Docker's rule in table ip raw, chain PREROUTING", &rule]);
     let seen = traced["probes"][0]["there"]["hops"].as_array().unwrap();
-    let sources: Vec<&str> = seen.iter().filter_map(|hop| hop["seen"]["source"]["address"].as_str()).collect();
-    assert_eq!(sources, [&c41, &c41, &c41, "192.168.199.41", "192.168.199.41"], "Docker masquerades on the way");
+    let sources: Vec<&str> =
+        seen.iter().filter_map(|hop| hop["seen"]["source"]["address"].as_str()).collect();
+    assert_eq!(
+        sources,
+        [&c41, &c41, &c41, "192.168.199.41", "192.168.199.41"],
+        "Docker masquerades on the way"
+    );
 }
 
 #[test]

@@ -18,7 +18,11 @@ fn by_hand(hosts: usize) -> Lab {
     let lab = hands_off(&topology);
     for host in 41..41 + hosts {
         let me = format!("docker{host}");
-        run(&lab, &me, "echo 1 > /proc/sys/net/ipv4/ip_forward; echo 1 > /proc/sys/net/ipv6/conf/all/forwarding");
+        run(
+            &lab,
+            &me,
+            "echo 1 > /proc/sys/net/ipv4/ip_forward; echo 1 > /proc/sys/net/ipv6/conf/all/forwarding",
+        );
         for other in (41..41 + hosts).filter(|other| *other != host) {
             run(
                 &lab,
@@ -51,7 +55,10 @@ const PING: &str = "c41 172.42.0.2";
 #[test]
 fn without_a_fault_everything_arrives_there_and_back_in_both_families_and_all_protocols() {
     let lab = by_hand(2);
-    run(&lab, "c42", "python3 -c '
+    run(
+        &lab,
+        "c42",
+        "python3 -c '
 import os, socket
 tcp = socket.create_server((\"\", 80), family=socket.AF_INET6, dualstack_ipv6=True)
 udp = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM); udp.bind((\"\", 53))
@@ -59,22 +66,27 @@ if os.fork() == 0:
     while True: tcp.accept()[0].close()
 if os.fork() == 0:
     while True: udp.sendto(*udp.recvfrom(65536))
-' >/dev/null 2>&1");
-    for (source, destination) in
-        [("172.41.0.2", "172.42.0.2"), ("fd00:172:41::2", "fd00:172:42::2")]
-    {
+' >/dev/null 2>&1",
+    );
+    for (source, destination) in [("172.41.0.2", "172.42.0.2"), ("fd00:172:41::2", "fd00:172:42::2")] {
         let end = if destination.contains(':') { format!("[{destination}]") } else { destination.to_owned() };
         for how in [destination.to_owned(), format!("{end}:80"), format!("{end}:53 --proto udp")] {
             let traced = trace(&lab, &format!("{source} {how}"));
             let probe = &traced["probes"][0];
             check(&traced, "arrived", "-", &["c41", "c42"]);
-            for (way, ttls) in [("there", [64, 64, 64, 63, 63, 62, 62, 62]), ("back", [64, 64, 64, 63, 63, 62, 62, 62])] {
+            for (way, ttls) in
+                [("there", [64, 64, 64, 63, 63, 62, 62, 62]), ("back", [64, 64, 64, 63, 63, 62, 62, 62])]
+            {
                 let hops = probe[way]["hops"].as_array().unwrap();
-                let seen: Vec<u64> = hops.iter().map(|hop| hop["seen"]["ttl"].as_u64().unwrap_or(0)).collect();
+                let seen: Vec<u64> =
+                    hops.iter().map(|hop| hop["seen"]["ttl"].as_u64().unwrap_or(0)).collect();
                 assert_eq!(seen, ttls, "{how} {way}");
             }
             let first = &probe["there"]["hops"][0]["at"];
-            assert_eq!((first["container"].as_str(), first["interface"].as_str()), (Some("c41"), Some("eth0")));
+            assert_eq!(
+                (first["container"].as_str(), first["interface"].as_str()),
+                (Some("c41"), Some("eth0"))
+            );
             assert_eq!(traced["lost"], 0);
         }
     }
@@ -147,7 +159,14 @@ fn a_reset_by_a_rule_is_not_taken_for_a_closed_port() {
 
 #[test]
 fn a_missing_route_there() {
-    story(PING, "docker41", "ip route del 172.42.0.0/16", "no-route", "docker41", &["no route to 172.42.0.2"]);
+    story(
+        PING,
+        "docker41",
+        "ip route del 172.42.0.0/16",
+        "no-route",
+        "docker41",
+        &["no route to 172.42.0.2"],
+    );
 }
 
 #[test]
@@ -180,7 +199,12 @@ fn a_next_hop_that_is_dead() {
     let lab = by_hand(2);
     run(&lab, "docker42", "ip link set eth0 down");
     run(&lab, "docker41", "ip neigh flush dev eth0");
-    check(&trace(&lab, PING), "next-hop-silent", "docker41", &["docker42 (192.168.199.42)", "nobody answers"]);
+    check(
+        &trace(&lab, PING),
+        "next-hop-silent",
+        "docker41",
+        &["docker42 (192.168.199.42)", "nobody answers"],
+    );
 }
 
 #[test]
@@ -282,13 +306,23 @@ fn a_veth_that_is_down() {
 #[test]
 fn a_container_that_is_gone() {
     let lab = by_hand(2);
-    check(&trace(&lab, "c41 172.42.0.99"), "nobody-there", "docker42", &["no container of docker42 has 172.42.0.99"]);
+    check(
+        &trace(&lab, "c41 172.42.0.99"),
+        "nobody-there",
+        "docker42",
+        &["no container of docker42 has 172.42.0.99"],
+    );
 }
 
 #[test]
 fn a_port_that_is_closed() {
     let lab = by_hand(2);
-    check(&trace(&lab, "c41 172.42.0.2:80"), "port-closed", "docker42", &["nobody listens at port 80", "RST"]);
+    check(
+        &trace(&lab, "c41 172.42.0.2:80"),
+        "port-closed",
+        "docker42",
+        &["nobody listens at port 80", "RST"],
+    );
     check(&trace(&lab, "c41 172.42.0.2:80 --proto udp"), "port-closed", "docker42", &["port unreachable"]);
 }
 
@@ -347,7 +381,8 @@ fn masquerade_in_the_way_is_shown_with_the_hosts_address_and_the_rule() {
         &["192.168.199.41 instead of 172.41.0.2", "chain POSTROUTING", "masquerade"],
     );
     let hops = traced["probes"][0]["there"]["hops"].as_array().unwrap();
-    let sources: Vec<&str> = hops.iter().map(|hop| hop["seen"]["source"]["address"].as_str().unwrap()).collect();
+    let sources: Vec<&str> =
+        hops.iter().map(|hop| hop["seen"]["source"]["address"].as_str().unwrap()).collect();
     assert_eq!(sources[2..5], ["172.41.0.2", "192.168.199.41", "192.168.199.41"]);
 }
 

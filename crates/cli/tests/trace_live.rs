@@ -13,7 +13,12 @@ use serde_json::Value;
 #[test]
 fn what_passes_anyhow_is_followed_over_both_hosts_and_nothing_is_called_lost_that_is_not() {
     let lab = lab(&Topology::two_hosts());
-    let mut ping = lab.command("c41", "ping").args(["-n", "-i0.05", "172.42.0.2"]).stdout(Stdio::null()).spawn().unwrap();
+    let mut ping = lab
+        .command("c41", "ping")
+        .args(["-n", "-i0.05", "172.42.0.2"])
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap();
     let arguments = ["trace", "--follow", "icmp", "--count", "400", "--duration", "20", "--json"];
     let (code, out, errors) = byway(&lab, "docker41", &arguments);
     ping.kill().unwrap();

@@ -26,5 +26,5 @@ pub mod problem;
 pub mod render;
 pub mod sysctl;
 pub mod table;
-pub mod trace;
 mod toml_text;
+pub mod trace;

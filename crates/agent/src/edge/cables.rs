@@ -126,7 +126,8 @@ fn id_of(netlink: &mut Netlink, namespace: &Namespace) -> Option<i32> {
     let mut question = NsidMessage::default();
     let file = u32::try_from(namespace.file.as_raw_fd()).ok()?;
     question.attributes.push(NsidAttribute::Fd(file));
-    let Ok(RouteNetlinkMessage::NewNsId(answer)) = netlink.ask_route(&RouteNetlinkMessage::GetNsId(question)) else {
+    let Ok(RouteNetlinkMessage::NewNsId(answer)) = netlink.ask_route(&RouteNetlinkMessage::GetNsId(question))
+    else {
         return None;
     };
     answer.attributes.iter().find_map(|attribute| match attribute {

@@ -113,7 +113,8 @@ pub fn inside<T: Send>(
 /// [`NamespaceError::NotAllowed`], [`NamespaceError::Join`].
 pub fn host_name_of(pid: u32) -> Result<String, NamespaceError> {
     let file = open(format!("/proc/{pid}/ns/uts").into()).map_err(NamespaceError::Join)?;
-    let name = on_a_thread(|| setns(file.as_fd(), CloneFlags::CLONE_NEWUTS).map(|()| nix::unistd::gethostname()))?;
+    let name =
+        on_a_thread(|| setns(file.as_fd(), CloneFlags::CLONE_NEWUTS).map(|()| nix::unistd::gethostname()))?;
     let name = name.map_err(|errno| NamespaceError::Join(errno.into()))?;
     Ok(name.to_string_lossy().into_owned())
 }

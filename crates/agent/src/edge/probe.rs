@@ -99,7 +99,8 @@ impl Fails for Sent {
 /// Opens a socket and sends through it; the error comes with the socket's port, if it had one by then.
 fn begin(order: &ProbeOrder, marker: &[u8; 10], nth: u16) -> Result<Socket, (io::Error, u16)> {
     let socket = open(order).map_err(|error| (error, 0))?;
-    let to = SockAddr::from(SocketAddr::new(order.to, if order.kind == ProbeKind::Icmp { 0 } else { order.port }));
+    let to =
+        SockAddr::from(SocketAddr::new(order.to, if order.kind == ProbeKind::Icmp { 0 } else { order.port }));
     let sent = match order.kind {
         ProbeKind::Tcp => match socket.connect(&to) {
             Err(error) if error.raw_os_error() == Some(libc::EINPROGRESS) => Ok(()),
@@ -199,7 +200,9 @@ fn listen(probes: &mut [Probe], until: Instant, last: bool) {
             return;
         }
         let ready: Vec<usize> = {
-            let events = |nth: &usize| if probes[*nth].kind == ProbeKind::Tcp { PollFlags::POLLOUT } else { PollFlags::POLLIN };
+            let events = |nth: &usize| {
+                if probes[*nth].kind == ProbeKind::Tcp { PollFlags::POLLOUT } else { PollFlags::POLLIN }
+            };
             let sockets = waiting.iter().filter_map(|nth| Some((nth, probes[*nth].socket.as_ref()?)));
             let mut polled: Vec<PollFd<'_>> =
                 sockets.map(|(nth, socket)| PollFd::new(socket.as_fd(), events(nth))).collect();

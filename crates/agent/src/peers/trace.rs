@@ -97,7 +97,8 @@ async fn stop(State(desk): State<Desk>, Json(order): Json<StopOrder>) -> Respons
 /// Sends probes; the one line of the answer comes when they are answered or given up.
 async fn probe(Json(order): Json<ProbeOrder>) -> Response {
     lines(|sender: mpsc::Sender<_>| async move {
-        let sent = tokio::task::spawn_blocking(move || trace::probe(&order).map_err(|error| chain(&error))).await;
+        let sent =
+            tokio::task::spawn_blocking(move || trace::probe(&order).map_err(|error| chain(&error))).await;
         if let Ok(sent) = sent {
             drop(sender.send(sent).await);
         }
@@ -113,7 +114,9 @@ impl Desk {
         let stopper = Stopper::new().map_err(|error| format!("make an event file: {error}"))?;
         let mut orders = self.orders();
         if orders.len() >= ORDERS_MAX {
-            return Err(format!("{ORDERS_MAX} orders to watch are carried out here already; try again later"));
+            return Err(format!(
+                "{ORDERS_MAX} orders to watch are carried out here already; try again later"
+            ));
         }
         if orders.contains_key(&id) {
             return Err(format!("order {id} is carried out here already"));

@@ -26,7 +26,9 @@ pub fn search(host: &HostName, search: &Search, endpoints: &[Endpoint]) -> Resul
     for address in search.addresses.iter().take(SEARCH_MAX) {
         addresses.push((*address, find(*address, &cables, &links, &mut netlink)?));
     }
-    let named = |name: &String| cables.iter().filter(|cable| is_named(cable, name, endpoints)).cloned().collect::<Vec<_>>();
+    let named = |name: &String| {
+        cables.iter().filter(|cable| is_named(cable, name, endpoints)).cloned().collect::<Vec<_>>()
+    };
     let containers = if search.all {
         cables.into_iter().take(CABLES_MAX).collect()
     } else {
@@ -63,7 +65,8 @@ fn find(
         Err(NetlinkError::Refused(why)) => return Ok(Whereabouts::Nowhere { why: words(&why) }),
         Err(error) => return Err(error),
     };
-    let name = |index: u32| links.get(&index).map_or_else(|| format!("link {index}"), |link| link.name.clone());
+    let name =
+        |index: u32| links.get(&index).map_or_else(|| format!("link {index}"), |link| link.name.clone());
     let is_bridge = |index: u32| links.get(&index).is_some_and(|link| link.bridge);
     Ok(match route {
         (RouteType::Unicast, Some(index), None) if is_bridge(index) && holds(links, index, address) => {
@@ -82,7 +85,10 @@ fn holds(links: &std::collections::BTreeMap<u32, Link>, index: u32, address: IpA
 }
 
 /// How the kernel itself would send to an address.
-fn ask(address: IpAddr, netlink: &mut Netlink) -> Result<(RouteType, Option<u32>, Option<IpAddr>), NetlinkError> {
+fn ask(
+    address: IpAddr,
+    netlink: &mut Netlink,
+) -> Result<(RouteType, Option<u32>, Option<IpAddr>), NetlinkError> {
     let mut question = RouteMessage::default();
     let to = match address {
         IpAddr::V4(v4) => RouteAddress::Inet(v4),
@@ -94,7 +100,9 @@ fn ask(address: IpAddr, netlink: &mut Netlink) -> Result<(RouteType, Option<u32>
     };
     question.header.destination_prefix_length = if address.is_ipv4() { 32 } else { 128 };
     question.attributes.push(RouteAttribute::Destination(to));
-    let RouteNetlinkMessage::NewRoute(answer) = netlink.ask_route(&RouteNetlinkMessage::GetRoute(question))? else {
+    let RouteNetlinkMessage::NewRoute(answer) =
+        netlink.ask_route(&RouteNetlinkMessage::GetRoute(question))?
+    else {
         return Err(NetlinkError::Decode("the answer is no route".to_owned()));
     };
     let (mut dev, mut via) = (None, None);

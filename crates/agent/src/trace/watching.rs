@@ -152,14 +152,28 @@ impl Session {
         let deadline = Instant::now() + Duration::from_millis(limits.millis);
         let starts_only = order.starts_only;
         let (begin_ns, end_ns) = (now_ns(), u64::MAX);
-        let session =
-            Self { begin_ns, end_ns, watches, rules, counters, drops, flow, starts_only, limits, deadline, packets: 0, bytes: 0, left_out: 0 };
+        let session = Self {
+            begin_ns,
+            end_ns,
+            watches,
+            rules,
+            counters,
+            drops,
+            flow,
+            starts_only,
+            limits,
+            deadline,
+            packets: 0,
+            bytes: 0,
+            left_out: 0,
+        };
         Ok((session, ready))
     }
 
     fn run(&mut self, stopper: &Stopper, tell: &mut dyn FnMut(Event) -> bool) -> Result<Ending, TraceError> {
         loop {
-            let ending = stopper.ending().or_else(|| (Instant::now() >= self.deadline).then_some(Ending::Time));
+            let ending =
+                stopper.ending().or_else(|| (Instant::now() >= self.deadline).then_some(Ending::Time));
             if ending.is_some() {
                 self.end_ns = now_ns();
             }
@@ -193,9 +207,10 @@ impl Session {
                     Ok(Some(captured)) if captured.time_ns > self.end_ns => break,
                     Ok(Some(captured)) => {
                         more |= nth == TURN;
-                        let wanted = self.flow.as_ref().is_none_or(|flow| {
-                            belongs(flow, self.starts_only, watch.link(), &captured)
-                        });
+                        let wanted = self
+                            .flow
+                            .as_ref()
+                            .is_none_or(|flow| belongs(flow, self.starts_only, watch.link(), &captured));
                         frames.extend(wanted.then(|| frame(*spot, watch.link(), captured)));
                     }
                     Ok(None) => break,
@@ -242,7 +257,10 @@ impl Session {
                 });
             }
             Some(Err(error)) => {
-                tracing::warn!(error = crate::error::chain(&error), "the rules that packets met are not known");
+                tracing::warn!(
+                    error = crate::error::chain(&error),
+                    "the rules that packets met are not known"
+                );
                 rules_lost = 1;
             }
             None => {}
@@ -276,7 +294,8 @@ fn or_why<T, E: std::error::Error + 'static>(opened: Result<T, E>, why: &mut Opt
 /// This host's own namespace and those of the containers where it watches: drops inside of others are not of its flow.
 fn namespaces(order: &Order) -> Vec<u32> {
     let inside = order.spots.iter().filter_map(|spot| spot.inside);
-    let mut all: Vec<u32> = netns::own().ok().into_iter().chain(inside).filter_map(|inode| inode.try_into().ok()).collect();
+    let mut all: Vec<u32> =
+        netns::own().ok().into_iter().chain(inside).filter_map(|inode| inode.try_into().ok()).collect();
     all.sort_unstable();
     all.dedup();
     all

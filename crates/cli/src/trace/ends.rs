@@ -51,7 +51,8 @@ impl Words {
         if name.is_empty() || host.as_ref().is_some_and(String::is_empty) {
             return Err(Advised {
                 what: format!("{text:?} names nobody"),
-                hint: "an end is CONTAINER, HOST/CONTAINER, HOST or an address, and :PORT behind it".to_owned(),
+                hint: "an end is CONTAINER, HOST/CONTAINER, HOST or an address, and :PORT behind it"
+                    .to_owned(),
                 cause: None,
             }
             .into());
@@ -63,7 +64,8 @@ impl Words {
 fn no_port(text: &str, port: &str) -> Advised {
     Advised {
         what: format!("{port:?} in {text:?} is no port"),
-        hint: "a port is a number from 0 to 65535; an IPv6 address with a port is written [fd00::2]:80".to_owned(),
+        hint: "a port is a number from 0 to 65535; an IPv6 address with a port is written [fd00::2]:80"
+            .to_owned(),
         cause: None,
     }
 }
@@ -75,14 +77,18 @@ pub(super) async fn find(words: &Words, stations: &Stations) -> Result<End> {
         let is_host = host.as_ref().is_some_and(|host| has(stations, host, address));
         return Ok(End { host, addresses: vec![address], is_host });
     }
-    if let Some(host) = stations.cluster.hosts.iter().find(|host| host.name.as_str() == words.name && words.host.is_none()) {
+    if let Some(host) =
+        stations.cluster.hosts.iter().find(|host| host.name.as_str() == words.name && words.host.is_none())
+    {
         return Ok(End { host: Some(host.name.clone()), addresses: host.addresses.clone(), is_host: true });
     }
     let mut found: Vec<(HostName, Cable)> = Vec::new();
     let mut silent = Vec::new();
     let what = Search { containers: vec![words.name.clone()], ..Search::default() };
     for host in std::iter::once(&stations.me).chain(stations.peers()) {
-        if words.host.as_ref().is_some_and(|wanted| wanted != host.as_str()) || (!found.is_empty() && *host != stations.me && words.host.is_none()) {
+        if words.host.as_ref().is_some_and(|wanted| wanted != host.as_str())
+            || (!found.is_empty() && *host != stations.me && words.host.is_none())
+        {
             continue;
         }
         match stations.search(host, what.clone()).await {
@@ -114,7 +120,8 @@ fn nobody(words: &Words, silent: &[String]) -> Advised {
     let asked = if silent.is_empty() { String::new() } else { format!("; not asked: {}", silent.join("; ")) };
     Advised {
         what: format!("no host or running container is called {}{asked}", words.name),
-        hint: "byway status lists the containers of a host, byway hosts the hosts; an address works too".to_owned(),
+        hint: "byway status lists the containers of a host, byway hosts the hosts; an address works too"
+            .to_owned(),
         cause: None,
     }
 }

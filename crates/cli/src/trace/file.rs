@@ -19,11 +19,14 @@ type Rank = (usize, u8, usize);
 /// Writes the file. Packets stand in the order of their way: the hosts' own times, which are kept, do not give one.
 pub(super) fn write(path: &Path, probes: &[Told], frames: &[(WatchPoint, Frame)]) -> anyhow::Result<()> {
     let found = findings(probes);
-    let mut ordered: Vec<(&WatchPoint, &Frame, Rank, Vec<&str>)> = frames.iter().map(|(at, frame)| {
-        let about = found.get(&(at, frame.time_ns));
-        let rank = about.and_then(|about| about.first()).map_or((usize::MAX, 0, 0), |(rank, _)| *rank);
-        (at, frame, rank, about.into_iter().flatten().map(|(_, text)| text.as_str()).collect())
-    }).collect();
+    let mut ordered: Vec<(&WatchPoint, &Frame, Rank, Vec<&str>)> = frames
+        .iter()
+        .map(|(at, frame)| {
+            let about = found.get(&(at, frame.time_ns));
+            let rank = about.and_then(|about| about.first()).map_or((usize::MAX, 0, 0), |(rank, _)| *rank);
+            (at, frame, rank, about.into_iter().flatten().map(|(_, text)| text.as_str()).collect())
+        })
+        .collect();
     ordered.sort_by_key(|(_, frame, rank, _)| (*rank, frame.time_ns));
     let mut out = Vec::new();
     capture::section(&mut out, concat!("byway ", env!("CARGO_PKG_VERSION")));
@@ -46,7 +49,8 @@ pub(super) fn write(path: &Path, probes: &[Told], frames: &[(WatchPoint, Frame)]
                 Direction::Out => byway_wire::Direction::Out,
             }),
             bytes: &bytes,
-            original_len: u32::try_from(frame.original_len + bytes.len() - frame.bytes.len()).unwrap_or(u32::MAX),
+            original_len: u32::try_from(frame.original_len + bytes.len() - frame.bytes.len())
+                .unwrap_or(u32::MAX),
             comments: Comments::among(&options, false),
         };
         capture::packet(&mut out, numbers[&place(at)], &record);

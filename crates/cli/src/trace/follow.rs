@@ -17,9 +17,9 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
+use super::names::with_names;
 use super::probing::nonce;
 use super::station::{Stations, Watching};
-use super::names::with_names;
 use super::{TraceArgs, files, show};
 use crate::complaint::Advised;
 use crate::settings::runtime;
@@ -61,7 +61,8 @@ pub(super) fn run(args: &TraceArgs, filter: &str, settings: &Settings, json: boo
         value["lost_while_watching"] = followed.lost.into();
         print_json(&value)?;
     } else {
-        let gaps: String = followed.gaps.iter().map(|gap| format!("{} {gap}\n", styled(LOOK, "gap:"))).collect();
+        let gaps: String =
+            followed.gaps.iter().map(|gap| format!("{} {gap}\n", styled(LOOK, "gap:"))).collect();
         print(&with_names(&files::show::text(&stitched), &followed.names));
         print(&gaps);
         print(&files::show::totals(&stitched.totals));
@@ -129,17 +130,26 @@ struct Following {
 }
 
 impl Following {
-    async fn open(&mut self, stations: &Stations, host: &HostName, what: &What, limits: Limits) -> Result<()> {
+    async fn open(
+        &mut self,
+        stations: &Stations,
+        host: &HostName,
+        what: &What,
+        limits: Limits,
+    ) -> Result<()> {
         let others = stations.cluster.hosts.iter().filter(|other| other.name != *host);
-        let addresses = others.flat_map(|other| other.addresses.iter().copied()).take(byway_fabric::trace::SEARCH_MAX);
+        let addresses =
+            others.flat_map(|other| other.addresses.iter().copied()).take(byway_fabric::trace::SEARCH_MAX);
         let search = Search { addresses: addresses.collect(), all: true, ..Search::default() };
         let found = stations.search(host, search).await?;
         let cables = found.containers.iter();
-        self.names.extend(cables.flat_map(|cable| cable.addresses.iter().map(|at| (*at, cable.container.clone()))));
+        self.names
+            .extend(cables.flat_map(|cable| cable.addresses.iter().map(|at| (*at, cable.container.clone()))));
         let subnets = stations.cluster.host(host).map(|host| host.subnets.clone()).unwrap_or_default();
         let named = spots(&found, |address| subnets.iter().any(|subnet| subnet.contains(&address)));
         if named.len() > SPOTS_MAX {
-            self.gaps.push(format!("{host} has {} interfaces on the way; {SPOTS_MAX} are watched", named.len()));
+            self.gaps
+                .push(format!("{host} has {} interfaces on the way; {SPOTS_MAX} are watched", named.len()));
         }
         let named: Vec<(Spot, String)> = named.into_iter().take(SPOTS_MAX).collect();
         let order = Order {
@@ -154,7 +164,9 @@ impl Following {
         let mut watching = stations.watch(host, order).await?;
         match tokio::time::timeout(READY_TIME_MAX, watching.events.recv()).await {
             Ok(Some(Event::Ready { blind, .. })) => {
-                let told = blind.into_iter().map(|(spot, why)| format!("{} on {host} is not watched: {why}", spot.interface));
+                let told = blind
+                    .into_iter()
+                    .map(|(spot, why)| format!("{} on {host} is not watched: {why}", spot.interface));
                 self.gaps.extend(told);
             }
             _ => anyhow::bail!("it was not ready in time"),
@@ -189,7 +201,8 @@ impl Following {
         }
         drop(to_us);
         let mut packets = 0;
-        let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+        let (mut interrupt, mut terminate) =
+            (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
         while packets < count {
             tokio::select! {
                 event = heard.recv() => match event {
@@ -258,7 +271,9 @@ fn spots(found: &Found, is_ours: impl Fn(IpAddr) -> bool) -> Vec<(Spot, String)>
             put(0, None, interface, interface.clone());
         }
     }
-    for cable in found.containers.iter().filter(|cable| cable.addresses.iter().any(|address| is_ours(*address))) {
+    for cable in
+        found.containers.iter().filter(|cable| cable.addresses.iter().any(|address| is_ours(*address)))
+    {
         if let Some(bridge) = &cable.bridge {
             put(1, None, bridge, bridge.clone());
         }

@@ -126,7 +126,9 @@ impl Plan {
         let (from, to) = pair(args, source, destination)?;
         let host = source.host.clone().unwrap_or_else(|| stations.me.clone());
         let from = if source.is_host { own_source(stations, &host, to, from).await } else { from };
-        let this = side(stations, &host, from, to).await.with_context(|| format!("ask {host}, where the probe starts"))?;
+        let this = side(stations, &host, from, to)
+            .await
+            .with_context(|| format!("ask {host}, where the probe starts"))?;
         let mut silent = Silent::new();
         let other = match &destination.host {
             Some(other) => match side(stations, other, to, from).await {
@@ -137,16 +139,21 @@ impl Plan {
                 }
             },
             // Nobody of the cluster has it, unless this very host sees it on one of its own bridges.
-            None => matches!(this.other, Whereabouts::Container(_) | Whereabouts::Own { .. } | Whereabouts::Nobody { .. })
-                .then(|| Side {
-                    host: host.clone(),
-                    this: this.other.clone(),
-                    other: this.this.clone(),
-                    doors: this.doors.clone(),
-                }),
+            None => matches!(
+                this.other,
+                Whereabouts::Container(_) | Whereabouts::Own { .. } | Whereabouts::Nobody { .. }
+            )
+            .then(|| Side {
+                host: host.clone(),
+                this: this.other.clone(),
+                other: this.this.clone(),
+                doors: this.doors.clone(),
+            }),
         };
         let inside = match &this.this {
-            Whereabouts::Container(cable) => Some(cable.inode.ok_or_else(|| no_entry(&cable.container, &host))?),
+            Whereabouts::Container(cable) => {
+                Some(cable.inode.ok_or_else(|| no_entry(&cable.container, &host))?)
+            }
             _ if source.is_host || matches!(this.this, Whereabouts::Own { .. }) => None,
             _ => return Err(not_here(from, &host).into()),
         };
@@ -166,7 +173,16 @@ impl Plan {
             nonce: nonce(),
             wait_millis: args.wait,
         };
-        Ok(Self { kind, from, to: Port { address: to, port }, sides: (this, other), path, silent, order, wait })
+        Ok(Self {
+            kind,
+            from,
+            to: Port { address: to, port },
+            sides: (this, other),
+            path,
+            silent,
+            order,
+            wait,
+        })
     }
 
     fn flow(&self) -> Flow {
@@ -200,7 +216,8 @@ impl Plan {
 
     /// The containers of the way whose inside nobody may look at: their own interfaces are not watched.
     fn closed(&self) -> Vec<(&HostName, &str)> {
-        let inside = self.path.there.iter().filter_map(|point| Some((&point.host, point.container.as_deref()?)));
+        let inside =
+            self.path.there.iter().filter_map(|point| Some((&point.host, point.container.as_deref()?)));
         inside.filter(|(host, container)| self.inode(host, container).is_none()).collect()
     }
 
@@ -223,7 +240,9 @@ pub(super) fn nonce() -> u64 {
 
 fn no_entry(container: &str, host: &HostName) -> Advised {
     Advised {
-        what: format!("the network namespace of {container} on {host} cannot be opened, so nobody can send from it"),
+        what: format!(
+            "the network namespace of {container} on {host} cannot be opened, so nobody can send from it"
+        ),
         hint: "run byway trace as root on the sender's own host".to_owned(),
         cause: None,
     }
@@ -241,7 +260,8 @@ fn not_here(from: IpAddr, host: &HostName) -> Advised {
 fn pair(args: &TraceArgs, source: &End, destination: &End) -> Result<(IpAddr, IpAddr)> {
     let allowed = |address: &&IpAddr| (!args.ipv4 || address.is_ipv4()) && (!args.ipv6 || address.is_ipv6());
     for v4 in [true, false] {
-        let of_family = |end: &End| end.addresses.iter().filter(allowed).find(|address| address.is_ipv4() == v4).copied();
+        let of_family =
+            |end: &End| end.addresses.iter().filter(allowed).find(|address| address.is_ipv4() == v4).copied();
         if let (Some(from), Some(to)) = (of_family(source), of_family(destination)) {
             return Ok((from, to));
         }
@@ -264,12 +284,18 @@ async fn side(stations: &Stations, host: &HostName, this: IpAddr, other: IpAddr)
         Some(Whereabouts::Own { interface }) => Some((*address, interface.clone())),
         _ => None,
     };
-    Ok(Side { host: host.clone(), this: of(this)?, other: of(other)?, doors: own.iter().filter_map(door).collect() })
+    Ok(Side {
+        host: host.clone(),
+        this: of(this)?,
+        other: of(other)?,
+        doors: own.iter().filter_map(door).collect(),
+    })
 }
 
 /// The address with which a host itself speaks to somebody.
 async fn own_source(stations: &Stations, host: &HostName, to: IpAddr, otherwise: IpAddr) -> IpAddr {
-    let route = RouteQuestion { source: None, destination: to, iif: None, protocol: None, ports: None, mark: None };
+    let route =
+        RouteQuestion { source: None, destination: to, iif: None, protocol: None, ports: None, mark: None };
     let question = Question { route: Some(route), ..Question::default() };
     let answers = stations.ask(host, question).await.unwrap_or_default();
     match answers.route {
@@ -307,7 +333,8 @@ impl Trace {
             trace.closed(host, container);
         }
         let millis = u64::try_from((plan.duration() + WATCH_ON).as_millis()).unwrap_or(u64::MAX);
-        let limits = Limits { millis, packets: PACKETS_MAX, bytes: BYTES_MAX, snaplen: byway_wire::KEY_SNAPLEN };
+        let limits =
+            Limits { millis, packets: PACKETS_MAX, bytes: BYTES_MAX, snaplen: byway_wire::KEY_SNAPLEN };
         for (host, spots) in plan.spots() {
             let order = Order {
                 id: nonce(),
@@ -333,11 +360,15 @@ impl Trace {
             match tokio::time::timeout(READY_TIME_MAX, station.events.recv()).await {
                 Ok(Some(Event::Ready { blind, no_rules, no_drops })) => {
                     for (spot, why) in blind {
-                        let container = spots.iter().find(|(known, _)| *known == spot).and_then(|(_, name)| name.clone());
+                        let container =
+                            spots.iter().find(|(known, _)| *known == spot).and_then(|(_, name)| name.clone());
                         self.blind_spot(&station.host, container.as_deref(), &spot.interface, &why);
                     }
-                    self.gaps.extend(no_rules.map(|why| format!("rules of {} are not traced: {why}", station.host)));
-                    self.gaps.extend(no_drops.map(|why| format!("drops of {} are not seen: {why}", station.host)));
+                    self.gaps.extend(
+                        no_rules.map(|why| format!("rules of {} are not traced: {why}", station.host)),
+                    );
+                    self.gaps
+                        .extend(no_drops.map(|why| format!("drops of {} are not seen: {why}", station.host)));
                 }
                 Ok(_) => self.blind(&station.host, "it ended at once"),
                 Err(_) => self.blind(&station.host, "it was not ready in time"),
@@ -354,7 +385,9 @@ impl Trace {
     }
 
     fn closed(&mut self, host: &HostName, container: &str) {
-        self.gaps.push(format!("{container} on {host} is not watched inside: nobody there may open its network namespace"));
+        self.gaps.push(format!(
+            "{container} on {host} is not watched inside: nobody there may open its network namespace"
+        ));
         let is_it = |point: &WatchPoint| point.host == *host && point.container.as_deref() == Some(container);
         self.path.there.retain(|point| !is_it(point));
         self.path.back.retain(|point| !is_it(point));
@@ -389,7 +422,8 @@ impl Trace {
                     Ok(Some(Event::End { lost, rules_lost, .. })) => {
                         self.lost += lost;
                         if rules_lost > 0 {
-                            self.gaps.push(format!("{} did not hear of all rules that packets met", station.host));
+                            self.gaps
+                                .push(format!("{} did not hear of all rules that packets met", station.host));
                         }
                         break;
                     }
@@ -428,7 +462,8 @@ impl Trace {
 
     /// Asks the hosts of the way about what was lost, if anything was.
     async fn ask(&self, stations: &Stations, plan: &Plan, sent: &ProbeReport) -> BTreeMap<HostName, Answers> {
-        let frames: Vec<(WatchPoint, &Frame)> = self.frames.iter().map(|(at, frame)| (at.clone(), frame)).collect();
+        let frames: Vec<(WatchPoint, &Frame)> =
+            self.frames.iter().map(|(at, frame)| (at.clone(), frame)).collect();
         let probes = plan.probes(sent);
         let mut answers = BTreeMap::new();
         let told = self.seen(stations, plan, &probes, sent, &frames).told(&answers);
@@ -448,7 +483,8 @@ impl Trace {
         sent: &ProbeReport,
         answers: &BTreeMap<HostName, Answers>,
     ) -> Traced {
-        let frames: Vec<(WatchPoint, &Frame)> = self.frames.iter().map(|(at, frame)| (at.clone(), frame)).collect();
+        let frames: Vec<(WatchPoint, &Frame)> =
+            self.frames.iter().map(|(at, frame)| (at.clone(), frame)).collect();
         let probes = plan.probes(sent);
         let seen = self.seen(stations, plan, &probes, sent, &frames);
         let (told, clocks) = (seen.told(answers), seen.clocks());
@@ -510,7 +546,8 @@ impl Plan {
     fn questions(&self, lost: &Told) -> BTreeMap<HostName, Question> {
         let back = lost.back.as_ref();
         let journey = back.unwrap_or(&lost.there);
-        let (from, to) = if back.is_some() { (self.to.address, self.from) } else { (self.from, self.to.address) };
+        let (from, to) =
+            if back.is_some() { (self.to.address, self.from) } else { (self.from, self.to.address) };
         let seen = journey.hops.iter().rev().find_map(|hop| hop.seen.as_ref());
         let mut questions: BTreeMap<HostName, Question> = BTreeMap::new();
         for point in self.path.there.iter().chain(&self.path.back).filter(|point| point.container.is_none()) {

@@ -24,10 +24,20 @@ pub(super) fn text(traced: &Traced) -> String {
         text += &if same { short(nth, told) } else { format!("\nprobe {}\n{}", nth + 1, probe(told)) };
     }
     for clock in &traced.clocks {
-        let (way, ns) = if clock.offset.ns < 0 { ("behind", clock.offset.ns.unsigned_abs()) } else { ("ahead of", clock.offset.ns.unsigned_abs()) };
+        let (way, ns) = if clock.offset.ns < 0 {
+            ("behind", clock.offset.ns.unsigned_abs())
+        } else {
+            ("ahead of", clock.offset.ns.unsigned_abs())
+        };
         text += &styled(
             FAINT,
-            format!("the clock of {} is {} {way} that of {}, give or take {}\n", clock.host, duration(ns), clock.than, duration(clock.offset.uncertainty_ns)),
+            format!(
+                "the clock of {} is {} {way} that of {}, give or take {}\n",
+                clock.host,
+                duration(ns),
+                clock.than,
+                duration(clock.offset.uncertainty_ns)
+            ),
         );
     }
     for gap in &traced.gaps {
@@ -114,7 +124,10 @@ fn ttl(journey: &Journey) -> String {
         return String::new();
     }
     let row: Vec<String> = falls.iter().map(u8::to_string).collect();
-    styled(FAINT, format!("ttl {}: each router takes one off; here {}\n", row.join(" → "), routers.join(", then ")))
+    styled(
+        FAINT,
+        format!("ttl {}: each router takes one off; here {}\n", row.join(" → "), routers.join(", then ")),
+    )
 }
 
 fn router(hop: &Hop) -> Option<String> {
@@ -137,4 +150,3 @@ pub(super) fn duration(ns: u64) -> String {
     };
     format!("{value:.2} {unit}")
 }
-

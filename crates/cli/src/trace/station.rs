@@ -78,7 +78,8 @@ impl Stations {
     /// This host, and those that the inventory lists beside it.
     pub(super) async fn open(settings: &Settings) -> Result<Self> {
         let (cluster, me) = cluster(settings)?;
-        let endpoints = docker::ask_once(&settings.docker).await.map(|docker| docker.endpoints).unwrap_or_default();
+        let endpoints =
+            docker::ask_once(&settings.docker).await.map(|docker| docker.endpoints).unwrap_or_default();
         let identity = key::load(&settings.state_dir)?;
         Ok(Self { cluster, me, endpoints, port: settings.port, identity })
     }
@@ -94,7 +95,12 @@ impl Stations {
         Ok(Peer::connect(host, self.port, identity, bounds).await?)
     }
 
-    async fn post<B: Serialize, T: DeserializeOwned>(&self, host: &HostName, path: &str, body: &B) -> Result<T> {
+    async fn post<B: Serialize, T: DeserializeOwned>(
+        &self,
+        host: &HostName,
+        path: &str,
+        body: &B,
+    ) -> Result<T> {
         Ok(self.peer(host).await?.post(path, body).await?)
     }
 
@@ -167,8 +173,11 @@ impl Stations {
         let time = Duration::from_millis(order.every_millis) * u32::from(order.count)
             + Duration::from_millis(order.wait_millis)
             + ANSWER_TIME;
-        let mut lines =
-            self.peer(host).await?.stream::<_, Result<ProbeReport, String>>(path::PROBE, &order, time).await?;
+        let mut lines = self
+            .peer(host)
+            .await?
+            .stream::<_, Result<ProbeReport, String>>(path::PROBE, &order, time)
+            .await?;
         let report = lines.next().await.with_context(|| format!("{host} said nothing"))??;
         report.map_err(|why| anyhow!(why))
     }

@@ -106,7 +106,9 @@ impl Cable {
             direction: leaving,
         };
         let mut points = vec![inside, on(host, &self.veth, turned(leaving))];
-        points.extend(self.bridge.iter().filter(|_| through_bridge).map(|bridge| on(host, bridge, turned(leaving))));
+        points.extend(
+            self.bridge.iter().filter(|_| through_bridge).map(|bridge| on(host, bridge, turned(leaving))),
+        );
         points
     }
 }

@@ -81,7 +81,8 @@ impl Seen<'_> {
     #[must_use]
     pub fn complete(&self) -> bool {
         let whole = |sorted: Sorted| {
-            stitch(&self.path.there, sorted.request).arrived() && stitch(&self.path.back, sorted.reply).arrived()
+            stitch(&self.path.there, sorted.request).arrived()
+                && stitch(&self.path.back, sorted.reply).arrived()
         };
         self.sorted().into_iter().all(whole)
     }
@@ -108,7 +109,8 @@ impl Seen<'_> {
                 answers,
                 silent: self.silent,
             });
-            let errors = sorted.errors.iter().map(|error| stitch(&self.path.back, error.seen.clone())).collect();
+            let errors =
+                sorted.errors.iter().map(|error| stitch(&self.path.back, error.seen.clone())).collect();
             Told {
                 round_trip_ns: round_trip(&there, &back),
                 there,
@@ -133,7 +135,9 @@ impl Seen<'_> {
         let sorted = self.sorted();
         let pair = |pair: &[&HostName]| {
             let [than, host] = pair else { return None };
-            let trips = sorted.iter().filter_map(|sorted| trip(&self.path.there, &self.path.back, sorted, than, host));
+            let trips = sorted
+                .iter()
+                .filter_map(|sorted| trip(&self.path.there, &self.path.back, sorted, than, host));
             Some(ClockOffset { host: (*host).clone(), than: (*than).clone(), offset: clock::best(trips)? })
         };
         hosts.windows(2).filter_map(pair).collect()
@@ -147,7 +151,13 @@ fn round_trip(there: &Journey, back: &Journey) -> Option<u64> {
 }
 
 /// The times at the ends of the link between two hosts.
-fn trip(there: &[WatchPoint], back: &[WatchPoint], sorted: &Sorted, here: &HostName, other: &HostName) -> Option<RoundTrip> {
+fn trip(
+    there: &[WatchPoint],
+    back: &[WatchPoint],
+    sorted: &Sorted,
+    here: &HostName,
+    other: &HostName,
+) -> Option<RoundTrip> {
     let time = |points: &[WatchPoint], seen: &[Sighting], host: &HostName, last: bool| {
         let mut on_host = points.iter().filter(|point| point.host == *host);
         let point = if last { on_host.next_back() } else { on_host.next() }?;

@@ -84,8 +84,10 @@ pub fn echo_id(nonce: u64) -> u16 {
 /// Sorts frames to the probes; what belongs to none is left out.
 #[must_use]
 pub fn sort<'a>(probes: &Probes, frames: &'a [(WatchPoint, &'a Frame)]) -> Vec<Sorted> {
-    let decoded: Vec<(&WatchPoint, u64, Decoded<'_>)> =
-        frames.iter().map(|(at, frame)| (at, frame.time_ns, Decoded::decode(frame.link(), &frame.bytes))).collect();
+    let decoded: Vec<(&WatchPoint, u64, Decoded<'_>)> = frames
+        .iter()
+        .map(|(at, frame)| (at, frame.time_ns, Decoded::decode(frame.link(), &frame.bytes)))
+        .collect();
     let packets: Vec<(&WatchPoint, u64, &Packet<'_>)> =
         decoded.iter().filter_map(|(at, time, frame)| Some((*at, *time, frame.packet()?))).collect();
     let known = Known::learn(probes, &packets);
@@ -188,7 +190,8 @@ impl Known {
             }
             (Transport::Udp(udp), ProbeKind::Udp) => {
                 // A program that sends back what it got makes an answer with the key of the question: its port tells.
-                let is_question = Some(udp.destination_port) == probes.to.port && Some(udp.source_port) != probes.to.port;
+                let is_question =
+                    Some(udp.destination_port) == probes.to.port && Some(udp.source_port) != probes.to.port;
                 match self.answers.get(&packet.key()?).filter(|_| !is_question) {
                     Some(nth) => Some((*nth, Role::Reply(Answer::Answered))),
                     None => Some((probes.of_data(udp.payload)?, Role::Request)),
@@ -226,6 +229,9 @@ impl Probes {
     }
 
     fn of_port(&self, port: u16) -> Option<u16> {
-        self.ports.iter().position(|known| *known == port && port != 0).and_then(|nth| u16::try_from(nth).ok())
+        self.ports
+            .iter()
+            .position(|known| *known == port && port != 0)
+            .and_then(|nth| u16::try_from(nth).ok())
     }
 }

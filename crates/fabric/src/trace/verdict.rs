@@ -225,7 +225,8 @@ impl<'a> Leg<'a> {
     /// Whether a packet that a host tells of is this one, as far as its ends tell.
     fn is(&self, packet: &PacketSummary) -> bool {
         let like = |end: End, wanted: End| {
-            end.address == wanted.address && (end.port.is_none() || wanted.port.is_none() || end.port == wanted.port)
+            end.address == wanted.address
+                && (end.port.is_none() || wanted.port.is_none() || end.port == wanted.port)
         };
         let is_request_or_reply = |kind: u8| match kind {
             8 | 128 => !self.back,
@@ -235,10 +236,14 @@ impl<'a> Leg<'a> {
         if packet.icmp.is_some_and(|icmp| !is_request_or_reply(icmp.kind)) {
             return false;
         }
-        let fixed_end = if self.back { like(packet.source, self.from) } else { like(packet.destination, self.to) };
+        let fixed_end =
+            if self.back { like(packet.source, self.from) } else { like(packet.destination, self.to) };
         // NAT may have put other ends in where it was seen.
         fixed_end
-            || self.seen.iter().any(|seen| seen.source == packet.source && seen.destination == packet.destination)
+            || self
+                .seen
+                .iter()
+                .any(|seen| seen.source == packet.source && seen.destination == packet.destination)
     }
 }
 
@@ -268,7 +273,11 @@ impl Case<'_> {
         } else if end.address == self.to.address {
             self.sides.1.and_then(|other| side(other, false))
         } else {
-            self.cluster.hosts.iter().find(|host| host.addresses.contains(&end.address)).map(|host| host.name.to_string())
+            self.cluster
+                .hosts
+                .iter()
+                .find(|host| host.addresses.contains(&end.address))
+                .map(|host| host.name.to_string())
         };
         known.map_or_else(|| end.to_string(), |name| format!("{name} ({end})"))
     }

@@ -205,7 +205,8 @@ impl ProbeOrder {
     pub fn bounded(mut self) -> Self {
         self.count = self.count.clamp(1, PROBES_MAX);
         self.wait_millis = self.wait_millis.min(PROBING_MILLIS_MAX / 2);
-        self.every_millis = self.every_millis.min((PROBING_MILLIS_MAX - self.wait_millis) / u64::from(self.count));
+        self.every_millis =
+            self.every_millis.min((PROBING_MILLIS_MAX - self.wait_millis) / u64::from(self.count));
         self
     }
 }

@@ -2,10 +2,13 @@
 
 use std::io;
 
-use netlink_packet_core::{NLM_F_ACK, NLM_F_REQUEST, NetlinkDeserializable as _, NetlinkHeader, NetlinkPayload};
+use netlink_packet_core::{
+    NLM_F_ACK, NLM_F_REQUEST, NetlinkDeserializable as _, NetlinkHeader, NetlinkPayload,
+};
 
 use super::{
-    ENTRY_KIND_MIN, Netlink, NetlinkError, Refusal, RouteNetlinkMessage, Slices, append, decode, write_message,
+    ENTRY_KIND_MIN, Netlink, NetlinkError, Refusal, RouteNetlinkMessage, Slices, append, decode,
+    write_message,
 };
 
 /// `NFNL_MSG_BATCH_BEGIN` and `NFNL_MSG_BATCH_END` of `linux/netfilter/nfnetlink.h`.
@@ -52,7 +55,8 @@ impl Netlink {
         let (kind, body) = self.ask(|body| write_message(question, body))?.map_err(NetlinkError::Refused)?;
         let mut header = NetlinkHeader::default();
         header.message_type = kind;
-        RouteNetlinkMessage::deserialize(&header, &body).map_err(|error| NetlinkError::Decode(error.to_string()))
+        RouteNetlinkMessage::deserialize(&header, &body)
+            .map_err(|error| NetlinkError::Decode(error.to_string()))
     }
 
     /// Makes changes of one netfilter subsystem (`NFNL_SUBSYS_*`), all or none; returns the first that was refused.

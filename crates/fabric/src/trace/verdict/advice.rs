@@ -18,8 +18,15 @@ pub(super) fn rule(owner: Owner, table: &str, chain: &str, host: &HostName) -> S
             "Byway keeps those out who are not of the cluster: see that both subnets are in the inventory of {host} \
              (`byway hosts`)"
         ),
-        Owner::Libvirt | Owner::Lxd | Owner::Podman | Owner::Kubernetes | Owner::Tailscale | Owner::Fail2ban => {
-            format!("{owner} wrote it on {host} and will write it again: change it there, in its own settings")
+        Owner::Libvirt
+        | Owner::Lxd
+        | Owner::Podman
+        | Owner::Kubernetes
+        | Owner::Tailscale
+        | Owner::Fail2ban => {
+            format!(
+                "{owner} wrote it on {host} and will write it again: change it there, in its own settings"
+            )
         }
         Owner::Unknown if chain == "FORWARD" => format!(
             "Docker sets this policy when it switches forwarding on, and it stays after Docker. Byway's agent on {host} puts the \
@@ -34,10 +41,14 @@ pub(super) fn rule(owner: Owner, table: &str, chain: &str, host: &HostName) -> S
 /// About a source that was rewritten.
 pub(super) fn rewritten(owner: Option<Owner>) -> String {
     match owner {
-        Some(Owner::Docker) => "Docker masquerades what leaves its network; byway's agent on the sender's host keeps the \
+        Some(Owner::Docker) => {
+            "Docker masquerades what leaves its network; byway's agent on the sender's host keeps the \
                                 sources of cluster traffic (`byway plan` there says what is missing)"
-            .to_owned(),
+                .to_owned()
+        }
         Some(owner) => format!("{owner} rewrites it; exempt the cluster's prefix there"),
-        None => "something between rewrites it; `byway plan` on the sender's host says what is missing".to_owned(),
+        None => {
+            "something between rewrites it; `byway plan` on the sender's host says what is missing".to_owned()
+        }
     }
 }

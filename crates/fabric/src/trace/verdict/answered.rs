@@ -49,15 +49,22 @@ impl Case<'_> {
         }];
         if elsewhere.is_empty() {
             let sentence = format!("arrived, but nobody listens at port {port} of {to}");
-            let advice = Some(format!("start the program that should, or look for its port: ss -ln in {}", to));
+            let advice =
+                Some(format!("start the program that should, or look for its port: ss -ln in {}", to));
             return Verdict { cause: Cause::PortClosed, host, sentence, evidence, advice };
         }
         Verdict {
             cause: Cause::OtherAddress,
             host,
-            sentence: format!("arrived, but at port {port} of {to} the program listens at {} only", elsewhere.join(", ")),
+            sentence: format!(
+                "arrived, but at port {port} of {to} the program listens at {} only",
+                elsewhere.join(", ")
+            ),
             evidence,
-            advice: Some("let the program listen at 0.0.0.0 or at the container's address (bind-address, listen)".to_owned()),
+            advice: Some(
+                "let the program listen at 0.0.0.0 or at the container's address (bind-address, listen)"
+                    .to_owned(),
+            ),
         }
     }
 
@@ -66,7 +73,8 @@ impl Case<'_> {
         let leg = Leg::there(self);
         if let Some(error) = self.sorted.errors.first() {
             let from_receiver = error.from == self.to.address;
-            let is_port = matches!((self.to.address.is_ipv4(), error.kind, error.code), (true, 3, 3) | (false, 1, 4));
+            let is_port =
+                matches!((self.to.address.is_ipv4(), error.kind, error.code), (true, 3, 3) | (false, 1, 4));
             if from_receiver && is_port {
                 return self.refused();
             }
@@ -75,11 +83,14 @@ impl Case<'_> {
         let Some(side) = self.sides.1 else { return self.out_of_sight() };
         if let Some(verdict) = rules::ended(self, &leg)
             .or_else(|| ways::of_whereabouts(self, &leg))
-            .or_else(|| ways::of_neighbour(self, &leg)) {
+            .or_else(|| ways::of_neighbour(self, &leg))
+        {
             return verdict;
         }
         let inside = self.drops.iter().filter(|(host, _)| *host == side.host);
-        let ours = inside.filter(|(_, drop)| !drop.is_harmless() && drop.packet.as_ref().is_some_and(|packet| leg.is(packet)));
+        let ours = inside.filter(|(_, drop)| {
+            !drop.is_harmless() && drop.packet.as_ref().is_some_and(|packet| leg.is(packet))
+        });
         let to = self.name(self.to);
         if let Some((host, drop)) = ours.into_iter().next() {
             let why = drop.sentence().map_or_else(|| drop.reason.clone(), str::to_owned);
@@ -92,12 +103,20 @@ impl Case<'_> {
             };
         }
         let sentence = match self.kind {
-            ProbeKind::Udp => format!("arrived at {to}; no answer came, and programs need not answer datagrams"),
+            ProbeKind::Udp => {
+                format!("arrived at {to}; no answer came, and programs need not answer datagrams")
+            }
             _ => format!("arrived at {to}, which did not answer"),
         };
         let advice = (self.kind != ProbeKind::Udp)
             .then(|| "look for a firewall inside of the container, or a program that hangs".to_owned());
-        Verdict { cause: Cause::NoAnswer, host: Some(side.host.clone()), sentence, evidence: Vec::new(), advice }
+        Verdict {
+            cause: Cause::NoAnswer,
+            host: Some(side.host.clone()),
+            sentence,
+            evidence: Vec::new(),
+            advice,
+        }
     }
 
     /// It left the last host that can be asked.
@@ -109,9 +128,13 @@ impl Case<'_> {
         let (sentence, advice) = match why {
             Some((host, why)) => (
                 format!("left {from} for {to}; {host} cannot be asked what became of it ({why})"),
-                Some(format!("see that the agent runs on {host} and that its key is in the inventory: byway status --all")),
+                Some(format!(
+                    "see that the agent runs on {host} and that its key is in the inventory: byway status --all"
+                )),
             ),
-            None => (format!("left {from} for {to}, which is on no host of the cluster; no answer came"), None),
+            None => {
+                (format!("left {from} for {to}, which is on no host of the cluster; no answer came"), None)
+            }
         };
         Verdict { cause: Cause::Unknown, host: Some(from.clone()), sentence, evidence: Vec::new(), advice }
     }

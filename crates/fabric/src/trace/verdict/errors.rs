@@ -21,18 +21,24 @@ impl Case<'_> {
         let packet = leg.packet();
         match kind(error) {
             Kind::TooBig => {
-                let mtu = error.mtu.map_or_else(String::new, |mtu| format!(" than the {mtu} bytes that its way takes"));
+                let mtu = error
+                    .mtu
+                    .map_or_else(String::new, |mtu| format!(" than the {mtu} bytes that its way takes"));
                 verdict(
                     Cause::TooBig,
                     format!("{packet} is larger{mtu}, and must not be cut: {who} sent it back"),
-                    Some("give the containers' network the MTU of the way (com.docker.network.driver.mtu), or let \
-                          this error pass so that senders can learn it"),
+                    Some(
+                        "give the containers' network the MTU of the way (com.docker.network.driver.mtu), or let \
+                          this error pass so that senders can learn it",
+                    ),
                 )
             }
             Kind::TtlExpired => verdict(
                 Cause::TtlExpired,
                 format!("the TTL of {packet} ended at {who}: too small for the way, or the way is a circle"),
-                Some("a route that leads back to where packets come from makes a circle: byway plan on each host"),
+                Some(
+                    "a route that leads back to where packets come from makes a circle: byway plan on each host",
+                ),
             ),
             Kind::Prohibited => {
                 if let Some(found) = rules::ended(self, leg).or_else(|| ways::of_route(self, leg)) {
@@ -48,13 +54,21 @@ impl Case<'_> {
                 if let Some(found) = rules::ended(self, leg).or_else(|| ways::any(self, leg)) {
                     return found.with(evidence);
                 }
-                verdict(Cause::NoRoute, format!("{who} has no way for {packet}"), Some("see its routes: ip route get"))
+                verdict(
+                    Cause::NoRoute,
+                    format!("{who} has no way for {packet}"),
+                    Some("see its routes: ip route get"),
+                )
             }
             Kind::Port => {
                 if let Some(found) = rules::ended(self, leg) {
                     return found.with(evidence);
                 }
-                verdict(Cause::Rejected, format!("{who} answers in place of the receiver: a firewall rejects {packet}"), None)
+                verdict(
+                    Cause::Rejected,
+                    format!("{who} answers in place of the receiver: a firewall rejects {packet}"),
+                    None,
+                )
             }
         }
     }

@@ -1,8 +1,8 @@
 //! It was lost on its way.
 
 use super::{Case, Cause, Leg, Verdict, rules, ways};
-use crate::evidence::KernelDrop;
 use crate::cluster::HostName;
+use crate::evidence::KernelDrop;
 
 impl Case<'_> {
     /// It was not seen anywhere: it never left its sender.
@@ -23,12 +23,16 @@ impl Case<'_> {
                 host: Some(host),
                 sentence: format!("the packet never left {from}: it was not seen at its own interface"),
                 evidence: Vec::new(),
-                advice: Some(format!("does its gateway answer? look at ip route and ip neigh inside of {from}")),
+                advice: Some(format!(
+                    "does its gateway answer? look at ip route and ip neigh inside of {from}"
+                )),
             };
         };
         // EMSGSIZE, ENETUNREACH, EHOSTUNREACH, EPERM, EACCES of errno(3) on Linux.
         let (cause, why) = match self.sent.errno {
-            Some(90) => (Cause::TooBig, "it is larger than the MTU of its own interface, and must not be cut"),
+            Some(90) => {
+                (Cause::TooBig, "it is larger than the MTU of its own interface, and must not be cut")
+            }
             Some(101) => (Cause::NoRoute, "it has no route of its own for it"),
             Some(113) => (Cause::NextHopSilent, "its own gateway does not answer"),
             Some(1 | 13) => (Cause::SenderRefused, "a firewall in its own network namespace forbids it"),
@@ -38,7 +42,10 @@ impl Case<'_> {
             cause,
             host: Some(host),
             sentence: format!("the packet never left {from}: {why}"),
-            evidence: [format!("the sender's own kernel says: {error}")].into_iter().chain(self.kernel_words(&leg)).collect(),
+            evidence: [format!("the sender's own kernel says: {error}")]
+                .into_iter()
+                .chain(self.kernel_words(&leg))
+                .collect(),
             advice: None,
         }
     }
@@ -62,7 +69,9 @@ impl Case<'_> {
     fn kernel_drops<'b>(&'b self, leg: &'b Leg<'_>) -> impl Iterator<Item = &'b (HostName, KernelDrop)> {
         let hosts = leg.hosts();
         self.drops.iter().filter(move |(host, drop)| {
-            hosts.contains(&host) && !drop.is_harmless() && drop.packet.as_ref().is_some_and(|packet| leg.is(packet))
+            hosts.contains(&host)
+                && !drop.is_harmless()
+                && drop.packet.as_ref().is_some_and(|packet| leg.is(packet))
         })
     }
 

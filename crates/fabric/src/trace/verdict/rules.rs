@@ -39,7 +39,10 @@ pub(super) fn ended(case: &Case<'_>, leg: &Leg<'_>) -> Option<Verdict> {
                 whose(&change.owner, policy),
                 change.rule
             ),
-            evidence: vec![format!("on {host} that rule counted {} more while the probe went", packets(change.packets))],
+            evidence: vec![format!(
+                "on {host} that rule counted {} more while the probe went",
+                packets(change.packets)
+            )],
             advice: Some(advice::rule(change.owner, &change.table, &change.chain, host)),
         }
     })
@@ -57,13 +60,18 @@ fn by_rule(leg: &Leg<'_>, host: &HostName, step: &RuleStep) -> Verdict {
     let rule = step.rule.as_ref().map_or_else(String::new, |rule| format!(": {rule}"));
     let mut evidence = vec![format!("on {host} the kernel traced it to {}", told(step))];
     evidence.extend(step.hook.as_ref().map(|hook| {
-        let priority = step.priority.as_ref().map_or_else(String::new, |priority| format!(", priority {priority}"));
+        let priority =
+            step.priority.as_ref().map_or_else(String::new, |priority| format!(", priority {priority}"));
         format!("that chain hangs at {hook}{priority}")
     }));
     Verdict {
         cause: if policy { Cause::Policy } else { Cause::Rule },
         host: Some(host.clone()),
-        sentence: format!("{} was {done} on {host} by {} in {place}{rule}", leg.packet(), whose(&step.owner, policy)),
+        sentence: format!(
+            "{} was {done} on {host} by {} in {place}{rule}",
+            leg.packet(),
+            whose(&step.owner, policy)
+        ),
         evidence,
         advice: Some(advice::rule(step.owner, &step.table, &step.chain, host)),
     }
@@ -83,12 +91,17 @@ fn whose(owner: &crate::evidence::Owner, policy: bool) -> String {
 
 /// The rules of nat tables that said what was to be done with the packet of a leg.
 pub(super) fn rewriting<'a>(case: &Case<'a>, leg: &Leg<'_>) -> Vec<(&'a HostName, &'a RuleStep)> {
-    let of_leg = |(_, packet): &&(HostName, TracedPacket)| packet.packet.as_ref().is_some_and(|packet| leg.is(packet));
+    let of_leg =
+        |(_, packet): &&(HostName, TracedPacket)| packet.packet.as_ref().is_some_and(|packet| leg.is(packet));
     let does = |step: &&RuleStep| {
         let text = step.rule.as_deref().unwrap_or("").to_lowercase();
         ["masquerade", "snat", "dnat", "redirect", "netmap"].iter().any(|word| text.contains(word))
             && step.verdict != crate::evidence::Verdict::Return
     };
-    let steps = case.rules.iter().filter(of_leg).flat_map(|(host, packet)| packet.steps.iter().map(move |step| (host, step)));
+    let steps = case
+        .rules
+        .iter()
+        .filter(of_leg)
+        .flat_map(|(host, packet)| packet.steps.iter().map(move |step| (host, step)));
     steps.filter(|(_, step)| does(step)).collect()
 }

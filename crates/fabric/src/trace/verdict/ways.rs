@@ -20,8 +20,14 @@ fn down(case: &Case<'_>, leg: &Leg<'_>) -> Option<Verdict> {
     for host in leg.hosts() {
         let Some(answers) = case.answers.get(host) else { continue };
         // The interfaces on both sides of the gap, and those further on: one that is down takes its neighbours' word.
-        let on_way = |link: &&LinkState| leg.journey.hops.iter().any(|hop| hop.at.host == *host && hop.at.container.is_none() && hop.at.interface == link.name);
-        let dead = |link: &&LinkState| !link.up || (!link.carrier && !is_bridge_without_ports(case, leg, host, link));
+        let on_way = |link: &&LinkState| {
+            leg.journey.hops.iter().any(|hop| {
+                hop.at.host == *host && hop.at.container.is_none() && hop.at.interface == link.name
+            })
+        };
+        let dead = |link: &&LinkState| {
+            !link.up || (!link.carrier && !is_bridge_without_ports(case, leg, host, link))
+        };
         let Some(link) = answers.interfaces.iter().filter(on_way).find(dead) else { continue };
         let how = if link.up { "has no carrier: its other end is down" } else { "is down" };
         let place = after.or(before).map_or_else(String::new, |point| format!("; it was last seen {point}"));
@@ -30,7 +36,10 @@ fn down(case: &Case<'_>, leg: &Leg<'_>) -> Option<Verdict> {
             cause: Cause::InterfaceDown,
             host: Some(host.clone()),
             sentence: format!("{} ended on {host}, where the interface {} {how}", leg.packet(), link.name),
-            evidence: vec![format!("ip link on {host}: {} up={} carrier={}{place}", link.name, link.up, link.carrier)],
+            evidence: vec![format!(
+                "ip link on {host}: {} up={} carrier={}{place}",
+                link.name, link.up, link.carrier
+            )],
             advice: Some(format!("ip link set {} up, on {host}", link.name)),
         });
     }
@@ -52,7 +61,9 @@ fn is_bridge_without_ports(case: &Case<'_>, leg: &Leg<'_>, host: &HostName, link
 /// What the kernel says where the packet would go.
 pub(super) fn of_route(case: &Case<'_>, leg: &Leg<'_>) -> Option<Verdict> {
     for host in leg.hosts() {
-        let Some(RouteAnswer::None { why, .. }) = case.answers.get(host).and_then(|answers| answers.route.as_ref()) else {
+        let Some(RouteAnswer::None { why, .. }) =
+            case.answers.get(host).and_then(|answers| answers.route.as_ref())
+        else {
             continue;
         };
         return Some(no_way(case, leg, host, *why));
@@ -93,7 +104,9 @@ fn no_way(case: &Case<'_>, leg: &Leg<'_>, host: &HostName, why: NoRoute) -> Verd
                 "{host} dropped {packet} at {entry}: by its routes {} is not reached back by that interface (rp_filter)",
                 leg.from.address
             ),
-            format!("let both ways use one interface, or set net.ipv4.conf.{entry}.rp_filter=2 (loose) on {host}"),
+            format!(
+                "let both ways use one interface, or set net.ipv4.conf.{entry}.rp_filter=2 (loose) on {host}"
+            ),
         ),
         NoRoute::Other => (
             Cause::NoRoute,
@@ -132,7 +145,9 @@ pub(super) fn of_whereabouts(case: &Case<'_>, leg: &Leg<'_>) -> Option<Verdict> 
             advice: Some(format!("is the container running? byway status on {} lists them", side.host)),
         });
     }
-    let sender = leg.sender.filter(|side| hosts.contains(&&side.host) || leg.gap().0.is_none_or(|point| point.host == side.host))?;
+    let sender = leg.sender.filter(|side| {
+        hosts.contains(&&side.host) || leg.gap().0.is_none_or(|point| point.host == side.host)
+    })?;
     by_sender(case, leg, sender)
 }
 
@@ -142,7 +157,9 @@ fn by_sender(case: &Case<'_>, leg: &Leg<'_>, sender: &Side) -> Option<Verdict> {
     let packet = leg.packet();
     let host = Some(sender.host.clone());
     match (&sender.other, owner) {
-        (Whereabouts::Nowhere { why }, _) if why == "no route" => Some(no_way(case, leg, &sender.host, NoRoute::NoRoute)),
+        (Whereabouts::Nowhere { why }, _) if why == "no route" => {
+            Some(no_way(case, leg, &sender.host, NoRoute::NoRoute))
+        }
         (Whereabouts::Nowhere { why }, _) => Some(Verdict {
             cause: Cause::RouteRefuses,
             host,
@@ -178,7 +195,13 @@ fn by_sender(case: &Case<'_>, leg: &Leg<'_>, sender: &Side) -> Option<Verdict> {
     }
 }
 
-fn duplicate(sender: &Side, owner: &HostName, to: std::net::IpAddr, interface: &str, packet: &str) -> Verdict {
+fn duplicate(
+    sender: &Side,
+    owner: &HostName,
+    to: std::net::IpAddr,
+    interface: &str,
+    packet: &str,
+) -> Verdict {
     let here = &sender.host;
     Verdict {
         cause: Cause::DuplicateSubnet,
@@ -187,21 +210,28 @@ fn duplicate(sender: &Side, owner: &HostName, to: std::net::IpAddr, interface: &
             "{to} is on {owner} by the inventory, but {here} has its subnet on its own {interface}, so {packet} never left"
         ),
         evidence: vec![format!("ip route get {to} on {here}: dev {interface}")],
-        advice: Some(format!("remove or renumber the network of {interface} on {here}; byway status there names it")),
+        advice: Some(format!(
+            "remove or renumber the network of {interface} on {here}; byway status there names it"
+        )),
     }
 }
 
 /// The next hop does not answer, or is bound to somebody else's link address.
 pub(super) fn of_neighbour(case: &Case<'_>, leg: &Leg<'_>) -> Option<Verdict> {
     for host in leg.hosts() {
-        let Some((hop, state)) = case.answers.get(host).and_then(|answers| answers.next_hop.clone()) else { continue };
+        let Some((hop, state)) = case.answers.get(host).and_then(|answers| answers.next_hop.clone()) else {
+            continue;
+        };
         let who = case.host_at(hop).map_or_else(|| hop.to_string(), |other| format!("{other} ({hop})"));
         match state {
             Some(state) if !state.is_usable() => {
                 return Some(Verdict {
                     cause: Cause::NextHopSilent,
                     host: Some(host.clone()),
-                    sentence: format!("{host} asks the link for {who} and nobody answers, so {} ended there", leg.packet()),
+                    sentence: format!(
+                        "{host} asks the link for {who} and nobody answers, so {} ended there",
+                        leg.packet()
+                    ),
                     evidence: vec![format!("ip neigh on {host}: {hop} {}", state.state)],
                     advice: Some(format!("is {who} up and on this link? arping {hop}, on {host}")),
                 });
@@ -218,7 +248,12 @@ pub(super) fn of_neighbour(case: &Case<'_>, leg: &Leg<'_>) -> Option<Verdict> {
     None
 }
 
-fn wrong_neighbour(leg: &Leg<'_>, host: &HostName, hop: std::net::IpAddr, mac: Option<&str>) -> Option<Verdict> {
+fn wrong_neighbour(
+    leg: &Leg<'_>,
+    host: &HostName,
+    hop: std::net::IpAddr,
+    mac: Option<&str>,
+) -> Option<Verdict> {
     let side = leg.receiver.filter(|side| side.host == *host && hop == leg.to.address)?;
     let Whereabouts::Container(cable) = &side.this else { return None };
     let mac = mac.filter(|mac| !mac.eq_ignore_ascii_case(&cable.mac) && !cable.mac.is_empty())?;
@@ -232,6 +267,9 @@ fn wrong_neighbour(leg: &Leg<'_>, host: &HostName, hop: std::net::IpAddr, mac: O
             leg.packet()
         ),
         evidence: vec![format!("ip neigh on {host}: {hop} lladdr {mac}")],
-        advice: Some(format!("ip neigh del {hop} dev {}, on {host}", cable.bridge.as_deref().unwrap_or(&cable.veth))),
+        advice: Some(format!(
+            "ip neigh del {hop} dev {}, on {host}",
+            cable.bridge.as_deref().unwrap_or(&cable.veth)
+        )),
     })
 }
