@@ -213,9 +213,8 @@ impl Session {
                             .is_none_or(|flow| belongs(flow, self.starts_only, watch.link(), &captured));
                         frames.extend(wanted.then(|| frame(*spot, watch.link(), captured)));
                     }
-                    Ok(None) => break,
-                    // The interface went down. When it comes up again, so do its packets.
-                    Err(_) => break,
+                    // Nothing waits; or the interface went down, and when it comes up again, so do its packets.
+                    Ok(None) | Err(_) => break,
                 }
             }
         }
@@ -252,9 +251,9 @@ impl Session {
         match self.rules.take().map(RuleTrace::finish) {
             Some(Ok((packets, lost))) => {
                 rules_lost = lost.overruns + lost.malformed + lost.packets;
-                packets.into_iter().for_each(|packet| {
+                for packet in packets {
                     rules_lost += u64::from(!tell(Event::Rules(packet)));
-                });
+                }
             }
             Some(Err(error)) => {
                 tracing::warn!(

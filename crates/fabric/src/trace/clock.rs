@@ -63,8 +63,8 @@ pub fn best(trips: impl IntoIterator<Item = RoundTrip>) -> Option<Offset> {
 mod tests {
     use super::*;
 
-    fn trip(left_here: u64, came_there: u64, left_there: u64, came_here: u64) -> RoundTrip {
-        RoundTrip { left_here, came_there, left_there, came_here }
+    fn trip(t1: u64, t2: u64, t3: u64, t4: u64) -> RoundTrip {
+        RoundTrip { left_here: t1, came_there: t2, left_there: t3, came_here: t4 }
     }
 
     #[test]

@@ -96,7 +96,7 @@ impl Seen<'_> {
             let verdict = judge(&Case {
                 cluster: self.cluster,
                 kind: self.probes.kind,
-                from: self.from_of(sent),
+                from: self.sender(sent),
                 to: self.probes.to,
                 sides: self.sides,
                 sent,
@@ -123,7 +123,7 @@ impl Seen<'_> {
         self.sorted().into_iter().zip(&self.sent.sent).map(tell).collect()
     }
 
-    fn from_of(&self, sent: &super::watch::Sent) -> End {
+    fn sender(&self, sent: &super::watch::Sent) -> End {
         End { address: self.from.address, port: (sent.port != 0).then_some(sent.port) }
     }
 

@@ -99,7 +99,7 @@ pub fn sort<'a>(probes: &Probes, frames: &'a [(WatchPoint, &'a Frame)]) -> Vec<S
         else {
             continue;
         };
-        slot.take(role, sighting);
+        slot.take(&role, sighting);
     }
     sorted
 }
@@ -112,8 +112,8 @@ enum Role {
 }
 
 impl Sorted {
-    fn take(&mut self, role: Role, sighting: Sighting) {
-        match role {
+    fn take(&mut self, role: &Role, sighting: Sighting) {
+        match *role {
             Role::Request => self.request.push(sighting),
             Role::Reply(answer) => {
                 self.answer = Some(answer);
@@ -124,12 +124,11 @@ impl Sorted {
                     (error.kind, error.code) == (kind, code)
                         && error.seen.first().is_some_and(|first| first.key == sighting.key)
                 });
-                match known {
-                    Some(error) => error.seen.push(sighting),
-                    None => {
-                        let from = sighting.source.address;
-                        self.errors.push(ErrorSeen { from, kind, code, mtu, seen: vec![sighting] });
-                    }
+                if let Some(error) = known {
+                    error.seen.push(sighting);
+                } else {
+                    let from = sighting.source.address;
+                    self.errors.push(ErrorSeen { from, kind, code, mtu, seen: vec![sighting] });
                 }
             }
         }
@@ -155,12 +154,11 @@ impl Known {
                     known.starts.entry(tcp.sequence).or_insert(nth);
                 }
             }
-            if let (Transport::Udp(udp), ProbeKind::Udp) = (&packet.transport, probes.kind) {
-                if let Some(nth) = probes.of_port(udp.destination_port)
-                    && Some(udp.source_port) == probes.to.port
-                {
-                    known.answers.extend(packet.key().map(|key| (key, nth)));
-                }
+            if let (Transport::Udp(udp), ProbeKind::Udp) = (&packet.transport, probes.kind)
+                && let Some(nth) = probes.of_port(udp.destination_port)
+                && Some(udp.source_port) == probes.to.port
+            {
+                known.answers.extend(packet.key().map(|key| (key, nth)));
             }
         }
         known

@@ -49,8 +49,7 @@ impl Case<'_> {
         }];
         if elsewhere.is_empty() {
             let sentence = format!("arrived, but nobody listens at port {port} of {to}");
-            let advice =
-                Some(format!("start the program that should, or look for its port: ss -ln in {}", to));
+            let advice = Some(format!("start the program that should, or look for its port: ss -ln in {to}"));
             return Verdict { cause: Cause::PortClosed, host, sentence, evidence, advice };
         }
         Verdict {

@@ -63,7 +63,7 @@ impl Case<'_> {
         if let Some(verdict) = ways::any(self, leg) {
             return verdict.with(self.kernel_words(leg));
         }
-        self.kernel(leg).unwrap_or_else(|| self.nobody_knows(leg))
+        self.kernel(leg).unwrap_or_else(|| Self::nobody_knows(leg))
     }
 
     fn kernel_drops<'b>(&'b self, leg: &'b Leg<'_>) -> impl Iterator<Item = &'b (HostName, KernelDrop)> {
@@ -98,7 +98,7 @@ impl Case<'_> {
         })
     }
 
-    fn nobody_knows(&self, leg: &Leg<'_>) -> Verdict {
+    fn nobody_knows(leg: &Leg<'_>) -> Verdict {
         let (after, before) = leg.gap();
         let (Some(after), Some(before)) = (after, before) else {
             return Verdict {

@@ -36,7 +36,7 @@ pub(super) fn ended(case: &Case<'_>, leg: &Leg<'_>) -> Option<Verdict> {
             sentence: format!(
                 "{} was dropped on {host} by {} in {place}: {}",
                 leg.packet(),
-                whose(&change.owner, policy),
+                whose(change.owner, policy),
                 change.rule
             ),
             evidence: vec![format!(
@@ -70,19 +70,18 @@ fn by_rule(leg: &Leg<'_>, host: &HostName, step: &RuleStep) -> Verdict {
         sentence: format!(
             "{} was {done} on {host} by {} in {place}{rule}",
             leg.packet(),
-            whose(&step.owner, policy)
+            whose(step.owner, policy)
         ),
         evidence,
         advice: Some(advice::rule(step.owner, &step.table, &step.chain, host)),
     }
 }
 
-fn whose(owner: &crate::evidence::Owner, policy: bool) -> String {
+fn whose(owner: crate::evidence::Owner, policy: bool) -> String {
     use crate::evidence::Owner;
     match (owner, policy) {
-        (Owner::Unknown, true) => "the policy".to_owned(),
         (Owner::Unknown, false) => "a rule of nobody known".to_owned(),
-        (Owner::Admin, true) => "the policy".to_owned(),
+        (Owner::Admin | Owner::Unknown, true) => "the policy".to_owned(),
         (Owner::Admin, false) => "a rule of the administrator's".to_owned(),
         (owner, true) => format!("{owner}'s policy"),
         (owner, false) => format!("{owner}'s rule"),

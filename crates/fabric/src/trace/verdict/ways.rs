@@ -25,9 +25,8 @@ fn down(case: &Case<'_>, leg: &Leg<'_>) -> Option<Verdict> {
                 hop.at.host == *host && hop.at.container.is_none() && hop.at.interface == link.name
             })
         };
-        let dead = |link: &&LinkState| {
-            !link.up || (!link.carrier && !is_bridge_without_ports(case, leg, host, link))
-        };
+        let dead =
+            |link: &&LinkState| !link.up || (!link.carrier && !is_bridge_without_ports(leg, host, link));
         let Some(link) = answers.interfaces.iter().filter(on_way).find(dead) else { continue };
         let how = if link.up { "has no carrier: its other end is down" } else { "is down" };
         let place = after.or(before).map_or_else(String::new, |point| format!("; it was last seen {point}"));
@@ -47,15 +46,13 @@ fn down(case: &Case<'_>, leg: &Leg<'_>) -> Option<Verdict> {
 }
 
 /// A bridge without a port that is on has no carrier; that alone is no fault of the bridge's.
-fn is_bridge_without_ports(case: &Case<'_>, leg: &Leg<'_>, host: &HostName, link: &LinkState) -> bool {
+fn is_bridge_without_ports(leg: &Leg<'_>, host: &HostName, link: &LinkState) -> bool {
     let side = [leg.sender, leg.receiver].into_iter().flatten().find(|side| side.host == *host);
-    let bridge = side.is_some_and(|side| match &side.this {
+    side.is_some_and(|side| match &side.this {
         Whereabouts::Container(cable) => cable.bridge.as_deref() == Some(link.name.as_str()),
         Whereabouts::Nobody { interface } => *interface == link.name,
         _ => false,
-    });
-    let _ = case;
-    bridge
+    })
 }
 
 /// What the kernel says where the packet would go.
@@ -75,7 +72,7 @@ fn no_way(case: &Case<'_>, leg: &Leg<'_>, host: &HostName, why: NoRoute) -> Verd
     let to = leg.to.address;
     let packet = leg.packet();
     let entry = leg.gap().0.filter(|point| point.host == *host).map_or("", |point| point.interface.as_str());
-    let (cause, sentence, advice) = match why {
+    let (kind, sentence, advice) = match why {
         NoRoute::NoRoute => (
             Cause::NoRoute,
             format!("{host} has no route to {to}, so {packet} ended there"),
@@ -87,15 +84,15 @@ fn no_way(case: &Case<'_>, leg: &Leg<'_>, host: &HostName, why: NoRoute) -> Verd
             format!("sysctl net.ipv4.conf.{entry}.forwarding=1 on {host}; byway's agent keeps it on"),
         ),
         NoRoute::Unreachable | NoRoute::Prohibit | NoRoute::Blackhole => {
-            let kind = match why {
+            let refusal = match why {
                 NoRoute::Unreachable => "unreachable",
                 NoRoute::Prohibit => "prohibit",
                 _ => "blackhole",
             };
             (
                 Cause::RouteRefuses,
-                format!("{host} has a {kind} route for {to}, so {packet} ended there"),
-                format!("see who put it: ip route get {to}; ip route show type {kind}, on {host}"),
+                format!("{host} has a {refusal} route for {to}, so {packet} ended there"),
+                format!("see who put it: ip route get {to}; ip route show type {refusal}, on {host}"),
             )
         }
         NoRoute::WrongSource => (
@@ -117,7 +114,7 @@ fn no_way(case: &Case<'_>, leg: &Leg<'_>, host: &HostName, why: NoRoute) -> Verd
     let from = leg.from.address;
     let door = if entry.is_empty() { String::new() } else { format!(" that comes in at {entry}") };
     let evidence = vec![format!("asked for a packet from {from} to {to}{door}, {host} says: {why}")];
-    Verdict { cause, host: Some(host.clone()), sentence, evidence, advice: Some(advice) }
+    Verdict { cause: kind, host: Some(host.clone()), sentence, evidence, advice: Some(advice) }
 }
 
 fn missing(case: &Case<'_>, host: &HostName, to: std::net::IpAddr) -> String {
