@@ -86,7 +86,8 @@ impl PostError {
                 Some("there are none at all".to_owned())
             }
             Self::NoContainer { there, .. } | Self::NoInterface { there, .. } => {
-                let told = there.iter().take(NAMES_TOLD_MAX).map(String::as_str).collect::<Vec<_>>().join(", ");
+                let told =
+                    there.iter().take(NAMES_TOLD_MAX).map(String::as_str).collect::<Vec<_>>().join(", ");
                 let rest = there.len().saturating_sub(NAMES_TOLD_MAX);
                 let rest = if rest > 0 { format!(" and {rest} more") } else { String::new() };
                 Some(format!("these are there: {told}{rest}"))
@@ -116,9 +117,9 @@ impl Post {
             Some(inside) => netns::inside(inside.namespace.as_fd(), open)?,
         };
         match ring {
-            Err(RingError::Watch(left_out @ (WatchError::NoInterface { .. } | WatchError::UnknownLink { .. })))
-                if !self.is_named =>
-            {
+            Err(RingError::Watch(
+                left_out @ (WatchError::NoInterface { .. } | WatchError::UnknownLink { .. }),
+            )) if !self.is_named => {
                 told(&format!("{} is left out: {left_out}", self.name));
                 Ok(None)
             }

@@ -8,10 +8,8 @@ use std::net::UdpSocket;
 use std::os::fd::{AsFd as _, AsRawFd, OwnedFd};
 use std::time::{Duration, Instant};
 
-use byway_agent::edge::ring::{
-    Direction, Event, Losses, Options, Ring, RingError, RingId, Rings, State,
-};
 use byway_agent::edge::netns;
+use byway_agent::edge::ring::{Direction, Event, Losses, Options, Ring, RingError, RingId, Rings, State};
 use byway_agent::edge::watch::Vlan;
 use caps::{CapSet, Capability};
 use common::{add_veth, in_a_namespace, link_down, link_up, remove};

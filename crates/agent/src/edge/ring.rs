@@ -215,7 +215,17 @@ impl Ring {
         })?;
         packet_socket::bind(&socket, index).map_err(failed("listen"))?;
         let (interface, losses) = (interface.to_owned(), Losses::default());
-        Ok(Self { interface, socket, memory, link, state: State::Listening, block: 0, cursor: None, shown: None, losses })
+        Ok(Self {
+            interface,
+            socket,
+            memory,
+            link,
+            state: State::Listening,
+            block: 0,
+            cursor: None,
+            shown: None,
+            losses,
+        })
     }
 
     /// The name under which it was opened.

@@ -127,10 +127,7 @@ impl Writer {
 /// What was counted since.
 fn share(now: Counts, before: Counts) -> Counts {
     let since = |now: Option<u64>, before: Option<u64>| Some(now?.saturating_sub(before.unwrap_or(0)));
-    Counts {
-        received: since(now.received, before.received),
-        dropped: since(now.dropped, before.dropped),
-    }
+    Counts { received: since(now.received, before.received), dropped: since(now.dropped, before.dropped) }
 }
 
 fn create(path: &Path, reads: &[PathBuf]) -> Result<File, Advised> {
