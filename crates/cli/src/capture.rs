@@ -84,7 +84,7 @@ pub(crate) struct CaptureArgs {
     /// Write the packets into this file, as pcapng, instead of showing them; `-` is standard output
     #[arg(short = 'w', long = "write", value_name = "FILE")]
     write: Option<PathBuf>,
-    /// Of files with -w, keep the newest so many: NAME_00001_20261122031500.pcapng
+    /// Of files with -w, keep the newest so many: `NAME_00001_20261122031500.pcapng`
     #[arg(long, value_name = "NUMBER", requires = "write", value_parser = clap::value_parser!(u32).range(1..=i64::from(FILES_MAX)))]
     ring_files: Option<u32>,
     /// With -w, begin another file before one is larger: 500kB, 10MB, 1GB
@@ -127,8 +127,11 @@ pub(crate) fn run(args: &CaptureArgs, common: &Common) -> anyhow::Result<ExitCod
     let mut tally = Tally::default();
     let outcomes = all_of_it(args, source.as_mut(), sink.as_mut(), &mut tally);
     tally.counted(source.interfaces(), source.left(), sink.unwritten());
-    // Nobody listens any more: `byway capture … | head`. That is no trouble, but nobody would hear the last line.
+    // Nobody listens any more: `byway capture … | head`. That is no trouble; what was lost of an interface is still told.
     let (unheard, failed): (Vec<_>, Vec<_>) = outcomes.into_iter().partition(is_broken_pipe);
+    if !unheard.is_empty() && failed.is_empty() && !args.files.is_empty() {
+        return Ok(ExitCode::SUCCESS);
+    }
     let troubles: Vec<_> = source.troubles().into_iter().chain(failed).collect();
     let for_programs = kind == ShowAs::Json && args.write.is_none();
     let is_aside = kind != ShowAs::Text || args.write.is_some() || !unheard.is_empty();

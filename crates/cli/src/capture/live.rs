@@ -73,7 +73,7 @@ impl Live {
                 is_told: true,
                 counts: Counts { received: Some(0), dropped: Some(0) },
             });
-            rings.add(ring).map_err(too_many)?;
+            rings.add(ring).map_err(|error| too_many(&error))?;
         }
         if interfaces.is_empty() {
             return Err(Advised {
@@ -228,7 +228,7 @@ fn direction(direction: byway_agent::edge::ring::Direction) -> Direction {
     if direction.is_out() { Direction::Out } else { Direction::In }
 }
 
-fn too_many(error: RingError) -> anyhow::Error {
+fn too_many(error: &RingError) -> anyhow::Error {
     let hint = "name fewer, with -i or -c, or capture with two commands".to_owned();
     Advised { what: error.to_string(), hint, cause: None }.into()
 }

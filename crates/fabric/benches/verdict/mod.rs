@@ -83,11 +83,13 @@ pub(crate) enum Unit {
     BytesPerSecond,
     Mebibytes,
     Ticks,
+    Percent,
 }
 
 impl Unit {
     fn text(self, value: f64) -> String {
         match self {
+            Self::Seconds if value < 1e-6 => format!("{:.0} ns", value * 1e9),
             Self::Seconds if value < 1e-3 => format!("{:.1} µs", value * 1e6),
             Self::Seconds if value < 1.0 => format!("{:.2} ms", value * 1e3),
             Self::Seconds => format!("{value:.2} s"),
@@ -95,6 +97,7 @@ impl Unit {
             Self::BytesPerSecond => format!("{:.1} Mbit/s", value * 8e-6),
             Self::Mebibytes => format!("{value:.1} MiB"),
             Self::Ticks => format!("{value:.0} ticks"),
+            Self::Percent => format!("{value:.2} %"),
         }
     }
 }
@@ -162,9 +165,11 @@ impl Sheet {
 
     /// The median must be at most so many times that of the peer.
     pub(crate) fn at_most(&mut self, what: &str, samples: &Samples, times: f64, peer: (&str, &Samples)) {
-        let ratio = samples.median() / peer.1.median();
-        let verdict = if ratio <= times { "within" } else { "MISSED" };
-        self.beside(what, samples, peer, &format!("{ratio:.2} (limit {times})"), verdict);
+        let (ours, theirs) = (samples.median(), peer.1.median());
+        let verdict = if ours <= times * theirs { "within" } else { "MISSED" };
+        // Two that lose nothing have no ratio.
+        let ratio = if theirs > 0.0 { format!("{:.2}", ours / theirs) } else { "—".to_owned() };
+        self.beside(what, samples, peer, &format!("{ratio} (limit {times})"), verdict);
     }
 
     /// The peer must take at least so many times as long.
