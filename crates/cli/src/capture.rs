@@ -117,7 +117,12 @@ fn pass(
     tally: &mut Tally,
 ) -> anyhow::Result<()> {
     let (mut first_ns, mut previous_ns) = (None, None);
+    let mut learnt = 0;
     while args.count.is_none_or(|most| tally.shown < most) && source.advance()? {
+        if !args.no_names && learnt < source.names().len() {
+            sink.learn(&source.names()[learnt..]);
+            learnt = source.names().len();
+        }
         let Some(mut record) = source.record() else { continue };
         if let Some(most) = args.snaplen {
             record.bytes = &record.bytes[..record.bytes.len().min(most as usize)];

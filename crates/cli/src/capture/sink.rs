@@ -1,6 +1,7 @@
 //! Where packets go, and what they bring along.
 
 use std::io::{self, IsTerminal as _, Write};
+use std::net::IpAddr;
 
 use byway_wire::capture::{Interface, Record};
 use byway_wire::{Direction, Frame, LinkType};
@@ -52,6 +53,8 @@ impl<'a> Seen<'a> {
 
 /// Takes packets.
 pub(crate) trait Sink {
+    /// Hears names of addresses, which hold from now on; who shows none need not listen.
+    fn learn(&mut self, _: &[(IpAddr, String)]) {}
     /// Takes one.
     fn packet(&mut self, seen: &Seen<'_>) -> io::Result<()>;
     /// No more come. `time_ns`: when the last one was seen.
