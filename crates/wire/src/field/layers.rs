@@ -124,7 +124,7 @@ impl Layers {
     pub fn cut(&mut self, link: u32, bytes: &[u8], original_len: u32, time_ns: Option<u64>) {
         self.count = 0;
         self.link = link;
-        let second = time_ns.unwrap_or_default() / 1_000_000_000 & u64::from(u32::MAX);
+        let second = (time_ns.unwrap_or_default() / 1_000_000_000) & u64::from(u32::MAX);
         self.second = u32::try_from(second).unwrap_or_default();
         let wire_end = (original_len as usize).max(bytes.len());
         let rest = Rest { start: 0, end: bytes.len(), wire_end, quoted: Quoted::No, fragment: false };
