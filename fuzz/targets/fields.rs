@@ -13,7 +13,7 @@ fuzz_target!(|bytes: &[u8]| {
     let mut line = Vec::new();
     for link in [0, 1, 12, 101, 108, 113, 228, 229, 276, 999] {
         let original_len = bytes.len() as u32 + u32::from(*more);
-        layers.cut(link, bytes, original_len);
+        layers.cut(link, bytes, original_len, Some(u64::from(*more) << 30));
         flows.follow(&mut layers, bytes);
         let subject = Subject {
             bytes,

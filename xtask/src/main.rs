@@ -129,17 +129,18 @@ fn fuzz(target: &str, seconds: &str) -> Outcome {
         -Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table \
         -Cllvm-args=-sanitizer-coverage-trace-compares";
     let fuzz = Path::new(root()).join("fuzz");
-    // With `--target`, so that build scripts are not instrumented.
+    // With `--target`, so that build scripts are not instrumented; in a folder of its own, wherever the other one is.
     let triple = format!("{}-unknown-linux-gnu", env::consts::ARCH);
     let build = ["build", "--release", "--target", &triple, "--bin", target];
-    run(cargo().args(build).env("RUSTFLAGS", FLAGS).current_dir(&fuzz))?;
+    let folder = fuzz.join("target");
+    run(cargo().args(build).arg("--target-dir").arg(&folder).env("RUSTFLAGS", FLAGS).current_dir(&fuzz))?;
     let corpus = fuzz.join("corpus").join(target);
     let artifacts = fuzz.join("artifacts");
     for folder in [&corpus, &artifacts] {
         let made = std::fs::create_dir_all(folder);
         made.map_err(|error| Failure(format!("make {}: {error}", folder.display())))?;
     }
-    let program = fuzz.join("target").join(triple).join("release").join(target);
+    let program = folder.join(triple).join("release").join(target);
     let seeds = fuzz.join("seeds").join(target);
     run(Command::new(program)
         .args([corpus.as_os_str(), seeds.as_os_str()])

@@ -84,7 +84,7 @@ pub(crate) struct CaptureArgs {
     /// Write the packets into this file, as pcapng, instead of showing them; `-` is standard output
     #[arg(short = 'w', long = "write", value_name = "FILE")]
     write: Option<PathBuf>,
-    /// Of files with -w, keep the newest so many: `NAME_00001_20261122031500.pcapng`
+    /// Of files with -w, keep the newest so many: ``NAME_00001_20261122031500.pcapng``
     #[arg(long, value_name = "NUMBER", requires = "write", value_parser = clap::value_parser!(u32).range(1..=i64::from(FILES_MAX)))]
     ring_files: Option<u32>,
     /// With -w, begin another file before one is larger: 500kB, 10MB, 1GB
@@ -172,6 +172,7 @@ fn pass(
     previous_ns: &mut Option<u64>,
 ) -> anyhow::Result<()> {
     let mut first_ns = None;
+    let mut learnt = 0;
     // Of an interface, the kernel filters.
     let mut filter = args.filter.as_deref().filter(|_| !args.files.is_empty()).map(Filter::new);
     while args.count.is_none_or(|most| tally.shown < most) {
@@ -182,6 +183,10 @@ fn pass(
                 continue;
             }
             Step::End => break,
+        }
+        if !args.no_names && learnt < source.names().len() {
+            sink.learn(&source.names()[learnt..]);
+            learnt = source.names().len();
         }
         let Some(mut record) = source.record() else { continue };
         if let Some(filter) = &mut filter
@@ -267,8 +272,7 @@ fn sink_for(
         }
         return Ok(Box::new(pcapng::Writer::create(path, &args.files, args.snaplen, ring(args, path)?)?));
     }
-    let is_live = args.files.is_empty();
-    let names = if args.no_names { BTreeMap::new() } else { names::known(common, here, is_live) };
+    let names = if args.no_names { BTreeMap::new() } else { names::known(common, here) };
     Ok(match kind {
         ShowAs::Text if !columns.is_empty() => {
             return Err(refused(

@@ -117,7 +117,7 @@ proptest! {
         let pairs = digits.chunks(2).map(|pair| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap());
         let bytes: Vec<u8> = pairs.chain(bytes).collect();
         let (mut flows, mut layers, mut line) = (Flows::new(), Layers::new(), Vec::new());
-        layers.cut(link, &bytes, original_len);
+        layers.cut(link, &bytes, original_len, Some(1));
         flows.follow(&mut layers, &bytes);
         let subject = Subject {
             bytes: &bytes,

@@ -30,7 +30,12 @@ impl Columns {
 
     /// Shows every field of a packet to `write`.
     pub(crate) fn each(&mut self, seen: &Seen<'_>, mut write: impl FnMut(&Field, &Subject<'_>)) {
-        self.layers.cut(seen.interface.link, seen.record.bytes, seen.record.original_len);
+        self.layers.cut(
+            seen.interface.link,
+            seen.record.bytes,
+            seen.record.original_len,
+            seen.record.time_ns,
+        );
         if let Some(flows) = &mut self.flows {
             flows.follow(&mut self.layers, seen.record.bytes);
         }

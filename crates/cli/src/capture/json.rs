@@ -67,6 +67,10 @@ impl Objects {
 }
 
 impl Sink for Objects {
+    fn learn(&mut self, names: &[(IpAddr, String)]) {
+        self.names.extend(names.iter().cloned());
+    }
+
     fn packet(&mut self, seen: &Seen<'_>) -> io::Result<()> {
         let fields = if self.columns.is_empty() { BTreeMap::new() } else { self.fields(seen) };
         let packet = seen.frame.as_ref().and_then(|frame| frame.packet());

@@ -1,28 +1,52 @@
-//! Names for addresses: the containers and hosts that this host's agent knows; on interfaces also the hosts of the
-//! inventory and the containers by their cables, so that nothing needs to run.
+//! Names for addresses: the containers and hosts that this host's agent knows; where none runs, the inventory's hosts; on
+//! interfaces also the containers by their cables, so that nothing needs to run.
+//!
+//! What a file brings along says more of its packets than what is known today, and takes the place of these.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use byway_api::{SOCKET, Status, client, path};
+use byway_fabric::config::{Config, Origin, Setting};
 
 use super::posts::{Here, named};
-use crate::hosts;
 use crate::settings::{self, AgentFlags, Common};
+use crate::{hosts, show};
 
-/// Which addresses have a name. What is not known stays an address: a capture can be read where nothing else of
-/// Byway is.
-pub(super) fn known(common: &Common, here: &Here, is_live: bool) -> BTreeMap<IpAddr, String> {
-    let inventory = if is_live { listed(common).unwrap_or_default() } else { Vec::new() };
-    let told = ask(common).map(|status| names(&status)).unwrap_or_default();
-    named(inventory.into_iter().chain(told).chain(here.names()))
+/// What is known here. A capture can be read where nothing of Byway is, so only what was told and cannot be read is
+/// complained of.
+pub(super) fn known(common: &Common, here: &Here) -> BTreeMap<IpAddr, String> {
+    let known = settings::config(common, &AgentFlags::default()).and_then(|config| match ask(&config) {
+        Some(status) => Ok(of_agent(&status)),
+        None => of_inventory(&config),
+    });
+    let known = known.unwrap_or_else(|error| {
+        show::print_aside(&format!("no names of hosts are known here: {error:#}\n"));
+        Vec::new()
+    });
+    named(known.into_iter().chain(here.names()))
 }
 
-/// The hosts of the inventory, if there is a good one.
-fn listed(common: &Common) -> Option<Vec<(IpAddr, String)>> {
-    let config = settings::config(common, &AgentFlags::default()).ok()?;
-    let cluster = hosts::read(&config.inventory.value).ok()?.into_cluster();
-    Some(cluster.hosts.iter().flat_map(|host| addresses(&host.name, &host.addresses)).collect())
+fn ask(config: &Config) -> Option<Status> {
+    let socket = config.run_dir.value.join(SOCKET);
+    let runtime = settings::runtime().ok()?;
+    runtime.block_on(client::get(&socket, path::STATUS)).ok()
+}
+
+fn of_agent(status: &Status) -> Vec<(IpAddr, String)> {
+    let hosts = status.hosts.iter().flat_map(|host| addresses(&host.name, &host.addresses));
+    let endpoints = status.endpoints.iter();
+    hosts.chain(endpoints.flat_map(|one| addresses(&one.container, &one.addresses))).collect()
+}
+
+fn of_inventory(config: &Config) -> anyhow::Result<Vec<(IpAddr, String)>> {
+    let Setting { value: path, origin } = &config.inventory;
+    if *origin == Origin::Default && matches!(path.try_exists(), Ok(false)) {
+        return Ok(Vec::new());
+    }
+    let inventory = hosts::read(path)?;
+    let hosts = inventory.cluster().hosts.iter();
+    Ok(hosts.flat_map(|host| addresses(&host.name, &host.addresses)).collect())
 }
 
 fn addresses<'a>(
@@ -30,17 +54,4 @@ fn addresses<'a>(
     addresses: impl IntoIterator<Item = &'a IpAddr>,
 ) -> impl Iterator<Item = (IpAddr, String)> {
     addresses.into_iter().map(|address| (*address, name.to_string()))
-}
-
-fn ask(common: &Common) -> Option<Status> {
-    let config = settings::config(common, &AgentFlags::default()).ok()?;
-    let socket = config.run_dir.value.join(SOCKET);
-    let runtime = settings::runtime().ok()?;
-    runtime.block_on(client::get(&socket, path::STATUS)).ok()
-}
-
-fn names(status: &Status) -> Vec<(IpAddr, String)> {
-    let hosts = status.hosts.iter().flat_map(|host| addresses(&host.name, &host.addresses));
-    let endpoints = status.endpoints.iter();
-    hosts.chain(endpoints.flat_map(|one| addresses(&one.container, &one.addresses))).collect()
 }

@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, IsTerminal as _, Write};
+use std::net::IpAddr;
 
 use byway_wire::capture::{Interface, Record};
 use byway_wire::{Direction, Frame, LinkType};
@@ -53,6 +54,8 @@ impl<'a> Seen<'a> {
 
 /// Takes packets.
 pub(crate) trait Sink {
+    /// Hears names of addresses, which hold from now on; who shows none need not listen.
+    fn learn(&mut self, _: &[(IpAddr, String)]) {}
     /// Takes one.
     fn packet(&mut self, seen: &Seen<'_>) -> io::Result<()>;
     /// None come for a while: whoever reads along may see what there was.

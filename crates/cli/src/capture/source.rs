@@ -1,5 +1,6 @@
 //! Where packets come from: here capture files, several of them merged by time; `live.rs` has interfaces.
 
+use std::net::IpAddr;
 use std::path::PathBuf;
 
 use byway_agent::edge::capture_file::{CaptureFile, CaptureFileError};
@@ -13,6 +14,10 @@ pub(crate) trait Source {
     fn record(&self) -> Option<Record<'_>>;
     /// The interfaces that were met so far.
     fn interfaces(&self) -> &[Interface];
+    /// The names of addresses that came with the packets so far, in their order.
+    fn names(&self) -> &[(IpAddr, String)] {
+        &[]
+    }
     /// No more is taken from it: its interfaces' counts are final.
     fn end(&mut self) -> anyhow::Result<()>;
     /// How many packets came and were not taken; known at the end.
@@ -38,6 +43,7 @@ pub(crate) struct Files {
     /// Which file's packet it is now.
     current: Option<usize>,
     interfaces: Vec<Interface>,
+    names: Vec<(IpAddr, String)>,
     troubles: Vec<CaptureFileError>,
 }
 
@@ -45,6 +51,8 @@ struct Merged {
     file: CaptureFile,
     /// Of its interfaces, which they are among all.
     places: Vec<usize>,
+    /// How many of its names are among all.
+    named: usize,
     /// Whether it stands at a packet.
     waits: bool,
     /// The time by which it is sorted: a packet without one follows the packet before it.
@@ -55,10 +63,17 @@ impl Files {
     /// Opens all and goes to their first packets.
     pub(crate) fn open(paths: &[PathBuf]) -> anyhow::Result<Self> {
         let open = |path: &PathBuf| {
-            CaptureFile::open(path).map(|file| Merged { file, places: Vec::new(), waits: false, time_ns: 0 })
+            CaptureFile::open(path).map(|file| Merged {
+                file,
+                places: Vec::new(),
+                named: 0,
+                waits: false,
+                time_ns: 0,
+            })
         };
         let files = paths.iter().map(open).collect::<Result<Vec<_>, _>>()?;
-        let mut files = Self { all: files, current: None, interfaces: Vec::new(), troubles: Vec::new() };
+        let (interfaces, names, troubles) = (Vec::new(), Vec::new(), Vec::new());
+        let mut files = Self { all: files, current: None, interfaces, names, troubles };
         (0..files.all.len()).for_each(|nth| files.step(nth));
         Ok(files)
     }
@@ -78,6 +93,9 @@ impl Files {
             merged.places.push(self.interfaces.len());
             self.interfaces.push(interface.clone());
         }
+        let names = merged.file.reader().names();
+        self.names.extend_from_slice(&names[merged.named..]);
+        merged.named = names.len();
         // Its counters come at its end.
         if !merged.waits {
             for (interface, place) in merged.file.interfaces().iter().zip(&merged.places) {
@@ -105,6 +123,10 @@ impl Source for Files {
 
     fn interfaces(&self) -> &[Interface] {
         &self.interfaces
+    }
+
+    fn names(&self) -> &[(IpAddr, String)] {
+        &self.names
     }
 
     fn end(&mut self) -> anyhow::Result<()> {

@@ -39,6 +39,10 @@ impl Lines {
 }
 
 impl Sink for Lines {
+    fn learn(&mut self, names: &[(IpAddr, String)]) {
+        self.names.extend(names.iter().cloned());
+    }
+
     fn packet(&mut self, seen: &Seen<'_>) -> io::Result<()> {
         let mut line = std::mem::take(&mut self.out.buffer);
         match seen.record.time_ns {

@@ -61,8 +61,8 @@ pub(super) fn run(args: &TraceArgs, filter: &str, settings: &Settings, json: boo
         value["lost_while_watching"] = followed.lost.into();
         print_json(&value)?;
     } else {
-        let gaps: String =
-            followed.gaps.iter().map(|gap| format!("{} {gap}\n", styled(LOOK, "gap:"))).collect();
+        let gaps = followed.gaps.iter().map(|gap| format!("{} {gap}\n", styled(LOOK, "gap:")));
+        let gaps = gaps.collect::<Vec<_>>().concat();
         print(&with_names(&files::show::text(&stitched), &followed.names));
         print(&gaps);
         print(&files::show::totals(&stitched.totals));

@@ -6,19 +6,19 @@ use std::net::IpAddr;
 /// A text with `name(address)` for each address that has a name.
 pub(super) fn with_names(text: &str, names: &BTreeMap<IpAddr, String>) -> String {
     let is_address = |c: char| c.is_ascii_hexdigit() || matches!(c, '.' | ':');
-    let mut named = String::with_capacity(text.len());
+    let mut told = String::with_capacity(text.len());
     let mut rest = text;
     // Ends: each round takes at least one character.
     while !rest.is_empty() {
         let length = rest.find(|c| !is_address(c)).unwrap_or(rest.len());
         let (word, after) = rest.split_at(length);
-        named += &name(word, names).unwrap_or_else(|| word.to_owned());
+        told += &name(word, names).unwrap_or_else(|| word.to_owned());
         let length = after.find(is_address).unwrap_or(after.len());
         let (between, after) = after.split_at(length);
-        named += between;
+        told += between;
         rest = after;
     }
-    named
+    told
 }
 
 /// A word that is an address with a name, or one with an IPv4 port behind it.

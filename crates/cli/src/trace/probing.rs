@@ -201,8 +201,8 @@ impl Plan {
     }
 
     /// The interfaces to watch on each host.
-    fn spots(&self) -> BTreeMap<HostName, Vec<(Spot, Option<String>)>> {
-        let mut spots: BTreeMap<HostName, BTreeSet<(Spot, Option<String>)>> = BTreeMap::new();
+    fn spots(&self) -> BTreeMap<HostName, Vec<NamedSpot>> {
+        let mut spots: BTreeMap<HostName, BTreeSet<NamedSpot>> = BTreeMap::new();
         for point in self.path.there.iter().chain(&self.path.back) {
             let inside = point.container.as_ref().and_then(|name| self.inode(&point.host, name));
             if point.container.is_some() && inside.is_none() {
@@ -304,9 +304,12 @@ async fn own_source(stations: &Stations, host: &HostName, to: IpAddr, otherwise:
     }
 }
 
+/// A place to watch, and the container that it is in.
+type NamedSpot = (Spot, Option<String>);
+
 /// What is open while probes are under way, and what was heard.
 struct Trace {
-    watching: Vec<(Watching, Vec<(Spot, Option<String>)>)>,
+    watching: Vec<(Watching, Vec<NamedSpot>)>,
     path: Path,
     frames: Vec<(WatchPoint, Frame)>,
     rules: Vec<(HostName, TracedPacket)>,
@@ -441,7 +444,7 @@ impl Trace {
         }
     }
 
-    fn take(&mut self, host: &HostName, spots: &[(Spot, Option<String>)], event: Event) {
+    fn take(&mut self, host: &HostName, spots: &[NamedSpot], event: Event) {
         match event {
             Event::Frame(frame) => {
                 let Some((spot, container)) = spots.get(frame.spot) else { return };

@@ -111,7 +111,7 @@ fn journey(journey: &Journey) -> String {
     let told = journey.to_string();
     let lines: Vec<&str> = told.lines().collect();
     let without_verdict = lines.len().saturating_sub(1);
-    lines[..without_verdict].iter().map(|line| format!("  {line}\n")).collect()
+    lines[..without_verdict].iter().map(|line| format!("  {line}\n")).collect::<Vec<_>>().concat()
 }
 
 /// Why the TTL fell, for those who see it for the first time.

@@ -88,10 +88,8 @@ fn options(mut rest: &[u8], big_endian: bool) -> impl Iterator<Item = (u16, &[u8
 impl Reader {
     /// Reads a whole block.
     pub(super) fn block(&mut self, bytes: &[u8], section: &mut Section) -> Result<Item, Flaw> {
-        if bytes.starts_with(&SECTION) {
-            return self.section(bytes, section);
-        }
-        let big_endian = section.big_endian;
+        let is_section = bytes.starts_with(&SECTION);
+        let big_endian = if is_section { bytes.get(8) == Some(&0x1a) } else { section.big_endian };
         let end = bytes.len() - 4;
         let (first, last) = (u32_in(bytes, 4, big_endian), u32_in(bytes, end, big_endian));
         if first != last {
@@ -99,6 +97,9 @@ impl Reader {
             return Err(self.malformed("a block's two lengths differ", value));
         }
         let body = &bytes[8..end];
+        if is_section {
+            return self.section(body, big_endian, section);
+        }
         match u32_in(bytes, 0, big_endian).unwrap_or_default() {
             ENHANCED_PACKET => return self.enhanced(body, section).map(Item::Packet),
             SIMPLE_PACKET => return self.simple(body, section).map(Item::Packet),
@@ -115,14 +116,13 @@ impl Reader {
         Flaw::Malformed { offset: self.offset, what, value }
     }
 
-    fn section(&mut self, bytes: &[u8], section: &mut Section) -> Result<Item, Flaw> {
-        let big_endian = bytes.get(8) == Some(&0x1a);
-        match u16_in(bytes, 12, big_endian) {
+    fn section(&mut self, body: &[u8], big_endian: bool, section: &mut Section) -> Result<Item, Flaw> {
+        match u16_in(body, 4, big_endian) {
             Some(1) => {}
-            version => {
-                let version = version.unwrap_or_default().into();
-                return Err(self.malformed("a section of a version that is not 1", version));
+            Some(version) => {
+                return Err(self.malformed("a section of a version that is not 1", version.into()));
             }
+            None => return Err(self.malformed("a section block that is too short", body.len() as u64)),
         }
         *section = Section { big_endian, first: self.interfaces.len() };
         Ok(Item::Other)
@@ -268,7 +268,7 @@ impl Reader {
         Ok(start + 8..start + 8 + captured)
     }
 
-    /// The names of addresses; what is no plain word is left out.
+    /// The names of addresses, the first of each; what is no plain word is left out.
     fn name_records(&mut self, body: &[u8], big_endian: bool) {
         for (kind, value) in options(body, big_endian) {
             let (address, name): (IpAddr, _) = match kind {
@@ -282,8 +282,9 @@ impl Reader {
             };
             let name = name.split(|byte| *byte == 0).next().unwrap_or_default();
             let plain = !name.is_empty() && name.iter().all(u8::is_ascii_graphic);
-            if plain && name.len() <= NAME_BYTES_MAX && self.names.len() < NAMES_MAX {
-                self.names.insert(address, String::from_utf8_lossy(name).into_owned());
+            let has_room = name.len() <= NAME_BYTES_MAX && self.names.len() < NAMES_MAX;
+            if plain && has_room && self.named.insert(address) {
+                self.names.push((address, String::from_utf8_lossy(name).into_owned()));
             }
         }
     }

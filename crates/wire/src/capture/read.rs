@@ -5,7 +5,7 @@
 //! take(bytes[..n])       the item; the next one starts n bytes later
 //! ```
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use super::flaw::Flaw;
@@ -21,7 +21,9 @@ pub struct Reader {
     pub(super) interfaces: Vec<Interface>,
     /// As the interfaces.
     pub(super) clocks: Vec<Clock>,
-    pub(super) names: BTreeMap<IpAddr, String>,
+    pub(super) names: Vec<(IpAddr, String)>,
+    /// Of whom a name was met.
+    pub(super) named: BTreeSet<IpAddr>,
 }
 
 /// What was found in a file.
@@ -65,7 +67,8 @@ impl Reader {
             offset: 0,
             interfaces: Vec::new(),
             clocks: Vec::new(),
-            names: BTreeMap::new(),
+            names: Vec::new(),
+            named: BTreeSet::new(),
         }
     }
 
@@ -75,9 +78,9 @@ impl Reader {
         &self.interfaces
     }
 
-    /// The names of addresses that were met so far; at most [`super::NAMES_MAX`].
+    /// The names of addresses that were met so far, in their order, one for each; at most [`super::NAMES_MAX`].
     #[must_use]
-    pub fn names(&self) -> &BTreeMap<IpAddr, String> {
+    pub fn names(&self) -> &[(IpAddr, String)] {
         &self.names
     }
 

@@ -2,18 +2,16 @@
 //!
 //! It parts where Wireshark does, so that fields occur as often as there; the tests compare.
 
-use crate::cooked;
-use crate::packet::protocol;
+mod link;
+mod network;
+mod rest;
+mod transport;
+
+use rest::Rest;
 
 /// Layers of a frame: two link headers' worth of tags, and some packets in packets. A frame of 1,500 bytes with more
 /// is somebody's test; what lies deeper is not shown.
 pub const LAYERS_MAX: usize = 32;
-
-/// A TCP header up to its window: what Wireshark wants before it shows more than the ports.
-const TCP_BYTES_MIN: usize = 16;
-
-/// Where MySQL and `MariaDB` listen.
-const MYSQL_PORT: u16 = 3306;
 
 /// What a layer is.
 #[expect(missing_docs, reason = "the names are the protocols' own")]
@@ -94,6 +92,8 @@ pub struct Layers {
     count: usize,
     /// The link type's number: 228 and 229 have no layer of their own before the packet.
     link: u32,
+    /// When the frame was seen, in seconds as 32 bits have them: what `ping` sends is told by it.
+    second: u32,
 }
 
 const NOTHING: LayerAt = LayerAt {
@@ -112,47 +112,20 @@ impl Default for Layers {
     }
 }
 
-/// What follows a layer.
-#[derive(Debug, Clone, Copy)]
-struct Rest {
-    start: usize,
-    end: usize,
-    wire_end: usize,
-    quoted: Quoted,
-    fragment: bool,
-}
-
-impl Rest {
-    fn after(self, bytes: usize) -> Self {
-        // Beyond the end there is nothing, but what was on the link goes on.
-        Self { start: self.start + bytes, ..self }
-    }
-
-    fn quoted_by(self, by: Quoted) -> Self {
-        Self { quoted: if self.quoted == Quoted::No { by } else { self.quoted }, ..self }
-    }
-
-    fn has(self, bytes: usize) -> bool {
-        self.start + bytes <= self.end
-    }
-
-    /// Whether there was anything on the link.
-    fn is_there(self) -> bool {
-        self.start < self.wire_end
-    }
-}
-
 impl Layers {
     /// No layers yet.
     #[must_use]
     pub fn new() -> Self {
-        Self { list: [NOTHING; LAYERS_MAX], count: 0, link: 0 }
+        Self { list: [NOTHING; LAYERS_MAX], count: 0, link: 0, second: 0 }
     }
 
-    /// Cuts a frame of that link type (see [`crate::LinkType::from_number`]).
-    pub fn cut(&mut self, link: u32, bytes: &[u8], original_len: u32) {
+    /// Cuts a frame of that link type (see [`crate::LinkType::from_number`]) that was seen then, in nanoseconds since
+    /// 1970.
+    pub fn cut(&mut self, link: u32, bytes: &[u8], original_len: u32, time_ns: Option<u64>) {
         self.count = 0;
         self.link = link;
+        let second = (time_ns.unwrap_or_default() / 1_000_000_000) & u64::from(u32::MAX);
+        self.second = u32::try_from(second).unwrap_or_default();
         let wire_end = (original_len as usize).max(bytes.len());
         let rest = Rest { start: 0, end: bytes.len(), wire_end, quoted: Quoted::No, fragment: false };
         self.push(Kind::Frame, rest);
@@ -202,263 +175,12 @@ impl Layers {
         rest.has(bytes)
     }
 
-    fn ethernet(&mut self, bytes: &[u8], rest: Rest) {
-        self.push(Kind::Ethernet, rest);
-        self.all_or_nothing(rest, 14);
-        let Some(kind) = u16_in(bytes, rest, 12) else { return };
-        self.ethertype(bytes, kind, rest.after(14));
-    }
-
-    fn ethertype(&mut self, bytes: &[u8], mut kind: u16, mut rest: Rest) {
-        // Ends: every tag takes 4 bytes, and a place of which there are LAYERS_MAX.
-        while let Some(tag) = vlan_kind(kind) {
-            if !rest.is_there() || !self.push(tag, rest) {
-                return;
-            }
-            let Some(next) = u16_in(bytes, rest, 2) else { return };
-            (kind, rest) = (next, rest.after(4));
-        }
-        match kind {
-            0x0800 => self.ipv4(bytes, rest),
-            0x86dd => self.ipv6(bytes, rest),
-            0x0806 if rest.is_there() => {
-                self.push(Kind::Arp, rest);
-            }
-            0..0x0600 if rest.is_there() => {
-                self.push(Kind::Llc, rest);
-            }
-            0..0x0600 => {}
-            _ => self.data(rest),
-        }
-    }
-
     fn data(&mut self, rest: Rest) {
         // Of what is not read, only what was kept counts.
         if rest.start < rest.end {
             self.push(Kind::Data, rest);
         }
     }
-
-    fn raw(&mut self, bytes: &[u8], rest: Rest) {
-        self.push(Kind::Raw, rest);
-        // Wireshark looks this far for PPP before it believes in IP.
-        if rest.has(8) {
-            self.either(bytes, rest);
-        }
-    }
-
-    /// The version says which.
-    fn either(&mut self, bytes: &[u8], rest: Rest) {
-        match u8_in(bytes, rest, 0).map(|first| first >> 4) {
-            Some(4) => self.ipv4(bytes, rest),
-            Some(6) => self.ipv6(bytes, rest),
-            _ => {}
-        }
-    }
-
-    fn null(&mut self, bytes: &[u8], rest: Rest) {
-        self.push(Kind::Null, rest);
-        let Some(word) = bytes.first_chunk::<4>() else { return };
-        match cooked::null_family(*word) {
-            2 => self.ipv4(bytes, rest.after(4)),
-            family if cooked::is_inet6(family) => self.ipv6(bytes, rest.after(4)),
-            _ => self.data(rest.after(4)),
-        }
-    }
-
-    fn sll(&mut self, bytes: &[u8], rest: Rest) {
-        self.push(Kind::Sll, rest);
-        self.all_or_nothing(rest, 4);
-        let Some(kind) = u16_in(bytes, rest, 14) else { return };
-        self.ethertype(bytes, kind, rest.after(16));
-    }
-
-    fn sll2(&mut self, bytes: &[u8], rest: Rest) {
-        self.push(Kind::Sll2, rest);
-        self.all_or_nothing(rest, 12);
-        let Some(kind) = u16_in(bytes, rest, 0) else { return };
-        if rest.has(20) {
-            self.ethertype(bytes, kind, rest.after(20));
-        }
-    }
-
-    fn ipv4(&mut self, bytes: &[u8], rest: Rest) {
-        if !rest.is_there() || !self.push(Kind::Ipv4, rest) {
-            return;
-        }
-        let Some(first) = u8_in(bytes, rest, 0) else { return };
-        let header = usize::from(first & 15) * 4;
-        if first >> 4 != 4 || header < 20 {
-            return self.shorten(1);
-        }
-        let Some(length) = u16_in(bytes, rest, 2).map(usize::from) else { return };
-        let on_the_link = rest.wire_end - rest.start;
-        // 0 is left to the network card (segmentation offload): what is there counts.
-        let length = if length == 0 { on_the_link } else { length };
-        if length < header {
-            return self.shorten(4);
-        }
-        let rest = bound(rest, length);
-        let (Some(flags), Some(number)) = (u16_in(bytes, rest, 6), u8_in(bytes, rest, 9)) else { return };
-        if !rest.has(header) {
-            return;
-        }
-        let inner = Rest { fragment: rest.fragment || flags & 0x2000 != 0, ..rest.after(header) };
-        if flags & 0x1fff != 0 {
-            return self.data(inner);
-        }
-        self.transport(bytes, number, inner);
-    }
-
-    fn ipv6(&mut self, bytes: &[u8], rest: Rest) {
-        if !rest.is_there() || !self.push(Kind::Ipv6, rest) {
-            return;
-        }
-        let Some(first) = u8_in(bytes, rest, 0) else { return };
-        if first >> 4 != 6 {
-            return self.shorten(1);
-        }
-        let (Some(promised), Some(next)) = (u16_in(bytes, rest, 4), u8_in(bytes, rest, 6)) else { return };
-        if !rest.has(40) {
-            return;
-        }
-        let rest = if promised == 0 { rest } else { bound(rest, 40 + usize::from(promised)) };
-        self.extensions(bytes, next, rest.after(40));
-    }
-
-    fn extensions(&mut self, bytes: &[u8], mut next: u8, mut rest: Rest) {
-        // Ends: every header takes 8 bytes, and a place of which there are LAYERS_MAX.
-        while let Some(kind) = extension_kind(next) {
-            if !rest.is_there() || !self.push(kind, rest) {
-                return;
-            }
-            if kind == Kind::FragmentHeader && !self.all_or_nothing(rest, 8) {
-                return;
-            }
-            let (Some(after), Some(field)) = (u8_in(bytes, rest, 0), u8_in(bytes, rest, 1)) else { return };
-            let length = if kind == Kind::FragmentHeader { 8 } else { usize::from(field) * 8 + 8 };
-            if !rest.has(length) {
-                return;
-            }
-            if kind == Kind::FragmentHeader {
-                let place = u16_in(bytes, rest, 2).unwrap_or_default();
-                if place & 0xfff8 != 0 {
-                    return self.data(rest.after(length));
-                }
-                rest.fragment |= place & 1 != 0;
-            }
-            (next, rest) = (after, rest.after(length));
-        }
-        if next != protocol::NO_NEXT {
-            self.transport(bytes, next, rest);
-        }
-    }
-
-    fn transport(&mut self, bytes: &[u8], number: u8, rest: Rest) {
-        if !rest.is_there() {
-            return;
-        }
-        match number {
-            protocol::ICMP => self.icmp(bytes, rest),
-            protocol::ICMPV6 => self.icmpv6(bytes, rest),
-            protocol::TCP => self.tcp(bytes, rest),
-            protocol::UDP => self.udp(bytes, rest),
-            // IP in IP.
-            4 => self.ipv4(bytes, rest),
-            41 => self.ipv6(bytes, rest),
-            _ => self.data(rest),
-        }
-    }
-
-    fn icmp(&mut self, bytes: &[u8], rest: Rest) {
-        self.push(Kind::Icmp, rest);
-        if !self.all_or_nothing(rest, 6) {
-            return;
-        }
-        match u8_in(bytes, rest, 0) {
-            Some(0 | 8) => self.data(rest.after(8)),
-            Some(3 | 4 | 5 | 11 | 12) if rest.has(8) => {
-                self.ipv4(bytes, rest.after(8).quoted_by(Quoted::ByIcmp));
-            }
-            _ => {}
-        }
-    }
-
-    fn icmpv6(&mut self, bytes: &[u8], rest: Rest) {
-        self.push(Kind::Icmpv6, rest);
-        match u8_in(bytes, rest, 0) {
-            Some(128 | 129) => self.data(rest.after(8)),
-            Some(1..=4) if rest.has(9) => self.ipv6(bytes, rest.after(8).quoted_by(Quoted::ByIcmpv6)),
-            _ => {}
-        }
-    }
-
-    fn tcp(&mut self, bytes: &[u8], rest: Rest) {
-        self.push(Kind::Tcp, rest);
-        if !rest.has(TCP_BYTES_MIN) {
-            // Of a header that was cut only the ports are shown, and what ICMP promises to quote.
-            self.all_or_nothing(rest, 4);
-            return self.shorten(if rest.quoted == Quoted::ByIcmp { 8 } else { 4 });
-        }
-        let header = usize::from(u8_in(bytes, rest, 12).unwrap_or_default() >> 4) * 4;
-        if header < 20 {
-            return self.shorten(13);
-        }
-        let payload = rest.after(header);
-        let is_mysql = [0, 2].into_iter().any(|at| u16_in(bytes, rest, at) == Some(MYSQL_PORT));
-        if is_mysql {
-            if payload.has(1) {
-                self.push(Kind::Mysql, payload);
-            }
-        } else {
-            self.data(payload);
-        }
-    }
-
-    fn udp(&mut self, bytes: &[u8], rest: Rest) {
-        self.push(Kind::Udp, rest);
-        self.all_or_nothing(rest, 4);
-        let Some(length) = u16_in(bytes, rest, 4) else { return };
-        if length < 8 {
-            return self.shorten(6);
-        }
-        if rest.has(8) {
-            self.data(bound(rest, length.into()).after(8));
-        }
-    }
-}
-
-/// Not longer than its own header says.
-fn bound(rest: Rest, length: usize) -> Rest {
-    let end = rest.start + length;
-    Rest { end: rest.end.min(end), wire_end: rest.wire_end.min(end), ..rest }
-}
-
-fn vlan_kind(ethertype: u16) -> Option<Kind> {
-    match ethertype {
-        0x8100 | 0x9100 => Some(Kind::Vlan),
-        0x88a8 => Some(Kind::ServiceVlan),
-        _ => None,
-    }
-}
-
-fn extension_kind(number: u8) -> Option<Kind> {
-    match number {
-        protocol::HOP_BY_HOP => Some(Kind::HopByHop),
-        protocol::DESTINATION => Some(Kind::Destination),
-        protocol::ROUTING => Some(Kind::Routing),
-        protocol::FRAGMENT => Some(Kind::FragmentHeader),
-        _ => None,
-    }
-}
-
-fn u8_in(bytes: &[u8], rest: Rest, at: usize) -> Option<u8> {
-    rest.has(at + 1).then(|| bytes.get(rest.start + at).copied())?
-}
-
-fn u16_in(bytes: &[u8], rest: Rest, at: usize) -> Option<u16> {
-    let two = bytes.get(rest.start + at..)?.first_chunk::<2>()?;
-    rest.has(at + 2).then_some(u16::from_be_bytes(*two))
 }
 
 impl LayerAt {
