@@ -1,6 +1,6 @@
 //! `byway trace` on real Docker engines: the seed's scene with names, and what each engine's own rules do to packets.
 
-#![expect(clippy::unwrap_used, reason = "for tests only")]
+#![allow(clippy::unwrap_used, reason = "for tests only")]
 
 mod common;
 

@@ -2,7 +2,7 @@
 //!
 //! The routes are made by hand, as people did before Byway, and the agents keep their hands off: they only look.
 
-#![expect(clippy::unwrap_used, reason = "for tests only")]
+#![allow(clippy::unwrap_used, reason = "for tests only")]
 
 mod common;
 

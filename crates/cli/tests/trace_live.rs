@@ -1,6 +1,6 @@
 //! Packets that pass anyhow, and what is written of them.
 
-#![expect(clippy::unwrap_used, reason = "for tests only")]
+#![allow(clippy::unwrap_used, reason = "for tests only")]
 
 mod common;
 
