@@ -71,6 +71,28 @@ fn docker_20_drops_by_the_policy_of_forward() {
 }
 
 #[test]
+fn docker_keeps_its_networks_apart_and_its_isolation_is_named() {
+    let lab = engines(["20.10", "28.5"]);
+    for host in ["docker41", "docker42"] {
+        run(
+            &lab,
+            host,
+            "docker network create other; docker run -d --name apart --network other busybox sleep 1000",
+        );
+    }
+    check(
+        &trace(&lab, "c41 docker41/apart -4"),
+        "rule",
+        "docker41",
+        &["Docker's rule", "chain DOCKER-ISOLATION-STAGE-2"],
+    );
+    let (_, out, errors) =
+        common::byway(&lab, "docker42", &["trace", "--json", "c42", "docker42/apart", "-4"]);
+    let traced = serde_json::from_str(&out).unwrap_or_else(|error| panic!("{error}: {out}{errors}"));
+    check(&traced, "rule", "docker42", &["Docker's rule"]);
+}
+
+#[test]
 fn an_admins_drop_in_docker_user_is_the_admins() {
     let lab = engines(["28.5", "20.10"]);
     let c41 = v4(&lab, "c41");

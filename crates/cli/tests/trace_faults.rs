@@ -283,6 +283,20 @@ fn an_mtu_that_is_too_small_and_no_fragments_allowed() {
 }
 
 #[test]
+fn a_packet_that_is_cut_on_its_way_is_told_with_the_mtu_that_cuts_it() {
+    let lab = by_hand(2);
+    run(&lab, "docker41", "ip link set eth0 mtu 1300");
+    let traced = trace(&lab, "c41 172.42.0.2 --size 1400");
+    check(&traced, "arrived", "-", &[]);
+    let there = traced["probes"][0]["there"].to_string();
+    assert!(there.contains("\"change\":\"cut\""), "{there}");
+    let told = run(&lab, "docker41", "byway trace c41 172.42.0.2 --size 1400");
+    for words in ["cut into fragments by docker41", "mtu 1500, then 1300 at eth0 on docker41"] {
+        assert!(told.contains(words), "{words:?} is not in {told}");
+    }
+}
+
+#[test]
 fn a_packet_that_is_larger_than_its_own_interface_takes() {
     let lab = by_hand(2);
     check(&trace(&lab, "c41 172.42.0.2 --size 3000 --df"), "too-big", "docker41", &["never left", "c41"]);
@@ -380,6 +394,8 @@ fn masquerade_in_the_way_is_shown_with_the_hosts_address_and_the_rule() {
         "docker41",
         &["192.168.199.41 instead of 172.41.0.2", "chain POSTROUTING", "masquerade"],
     );
+    let rules = traced["probes"][0]["rewritten_by"].to_string();
+    assert!(rules.contains("chain POSTROUTING") && rules.contains("masquerade"), "{rules}");
     let hops = traced["probes"][0]["there"]["hops"].as_array().unwrap();
     let sources: Vec<&str> =
         hops.iter().map(|hop| hop["seen"]["source"]["address"].as_str().unwrap()).collect();

@@ -67,6 +67,9 @@ pub struct Sighting {
     pub destination: End,
     /// Routers that may still pass it on.
     pub ttl: u8,
+    /// Whether it is the first part of a packet that was cut.
+    #[serde(default)]
+    pub fragment: bool,
     /// What identifies the packet at every watch point.
     #[serde(with = "key_text")]
     pub key: PacketKey,
@@ -192,6 +195,7 @@ impl Sighting {
             source: End { address: packet.source, port: source_port },
             destination: End { address: packet.destination, port: destination_port },
             ttl: packet.ttl,
+            fragment: packet.fragment.is_some(),
             key: packet.key()?,
             text: packet.to_string(),
         })

@@ -114,6 +114,23 @@ fn masquerade_is_seen_where_it_happens() {
 }
 
 #[test]
+fn a_packet_that_is_cut_and_put_together_again_is_told_where() {
+    check(
+        "a  br0   in   ttl 64 at 1000
+         a  eth0  out  ttl 63 at 2000 cut
+         b  eth0  in   ttl 63 at 5    cut
+         b  br0   out  ttl 62 at 900",
+        "
+        172.41.0.2 > 172.42.0.2 ICMP echo request
+        a  br0   in   ttl 64
+        a  eth0  out  ttl 63  routed by a, cut into fragments by a after 1.0 µs
+        b  eth0  in   ttl 63  carried from a to b
+        b  br0   out  ttl 62  routed by b, put together from fragments by b after 895 ns
+        arrived at br0 on b with ttl 62 from 172.41.0.2",
+    );
+}
+
+#[test]
 fn a_rewritten_destination_and_ports_are_told_in_ipv6_too() {
     check(
         "a  br0   in   ttl 64 at 1 from [fd00:41::2]:4000 to [fd00::99]:80
@@ -314,6 +331,7 @@ fn sighting(at: WatchPoint, words: &[&str]) -> Sighting {
         destination: end(after("to").unwrap_or("172.42.0.2")),
         ttl: after("ttl").unwrap().parse().unwrap(),
         key,
+        fragment: words.contains(&"cut"),
         text: "172.41.0.2 > 172.42.0.2 ICMP echo request".to_owned(),
     }
 }

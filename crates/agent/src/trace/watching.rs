@@ -19,9 +19,11 @@ use super::TraceError;
 use crate::edge::cables::{self, Plugged};
 use crate::edge::counters::LegacyCounters;
 use crate::edge::drops::Drops;
+use crate::edge::fib;
+use crate::edge::netlink::Netlink;
 use crate::edge::netns;
 use crate::edge::rule_trace::RuleTrace;
-use crate::edge::watch::{Captured, Instruction, Watch, flow};
+use crate::edge::watch::{Captured, Instruction, Watch, WatchError, flow};
 
 /// Frames that are taken from one interface before the others have their turn.
 const TURN: usize = 256;
@@ -86,8 +88,8 @@ pub fn watch(
     tell: &mut dyn FnMut(Event) -> bool,
 ) -> Result<(), TraceError> {
     let (mut session, ready) = Session::open(order)?;
-    let Ready { blind, no_rules, no_drops } = ready;
-    tell(Event::Ready { blind, no_rules, no_drops });
+    let Ready { blind, mtus, no_rules, no_drops } = ready;
+    tell(Event::Ready { blind, mtus, no_rules, no_drops });
     let why = session.run(stopper, tell)?;
     if why != Ending::Gone {
         session.finish(why, tell);
@@ -99,6 +101,7 @@ pub fn watch(
 #[derive(Default)]
 struct Ready {
     blind: Vec<(Spot, String)>,
+    mtus: Vec<Option<u32>>,
     no_rules: Option<String>,
     no_drops: Option<String>,
 }
@@ -140,8 +143,14 @@ impl Session {
                 Err(format!("an order has at most {SPOTS_MAX} places"))
             };
             match opened {
-                Ok(watch) => watches.push((nth, watch)),
-                Err(why) => ready.blind.push((spot.clone(), why)),
+                Ok((watch, mtu)) => {
+                    watches.push((nth, watch));
+                    ready.mtus.push(mtu);
+                }
+                Err(why) => {
+                    ready.blind.push((spot.clone(), why));
+                    ready.mtus.push(None);
+                }
             }
         }
         let traced = flow.as_ref().filter(|_| order.rules);
@@ -324,8 +333,8 @@ fn filter(what: &What, snaplen: u32) -> Filter {
     }
 }
 
-/// Opens one place; the error is in words.
-fn open(spot: &Spot, plugged: &[Plugged], filter: &Filter) -> Result<Watch, String> {
+/// Opens one place, and tells how large a packet it takes; the error is in words.
+fn open(spot: &Spot, plugged: &[Plugged], filter: &Filter) -> Result<(Watch, Option<u32>), String> {
     let here = || {
         let filter = match filter {
             Filter::Same(filter) => filter,
@@ -335,7 +344,8 @@ fn open(spot: &Spot, plugged: &[Plugged], filter: &Filter) -> Result<Watch, Stri
                 _ => raw_ip,
             },
         };
-        Watch::open(&spot.interface, filter)
+        let mtu = Netlink::open().and_then(|mut netlink| fib::link(&mut netlink, &spot.interface));
+        Ok((Watch::open(&spot.interface, filter)?, mtu.ok().flatten().map(|link| link.mtu)))
     };
     let watch = match spot.inside {
         None => here(),
@@ -344,7 +354,7 @@ fn open(spot: &Spot, plugged: &[Plugged], filter: &Filter) -> Result<Watch, Stri
             netns::inside(namespace.as_fd(), here).map_err(|error| crate::error::chain(&error))?
         }
     };
-    watch.map_err(|error| crate::error::chain(&error))
+    watch.map_err(|error: WatchError| crate::error::chain(&error))
 }
 
 fn belongs(flow: &Flow, starts_only: bool, link: LinkType, captured: &Captured) -> bool {

@@ -47,12 +47,23 @@ pub(super) struct Traced {
     pub(super) protocol: ProbeKind,
     /// Each probe.
     pub(super) probes: Vec<Told>,
+    /// How large a packet each point of the way there takes.
+    pub(super) mtus: Vec<Mtu>,
     /// How the hosts' clocks differ.
     pub(super) clocks: Vec<ClockOffset>,
     /// What could not be seen, and why.
     pub(super) gaps: Vec<String>,
     /// Packets that passed and are not told.
     pub(super) lost: u64,
+}
+
+/// How large a packet an interface takes.
+#[derive(Debug, Clone, Serialize)]
+pub(super) struct Mtu {
+    /// Which.
+    pub(super) at: WatchPoint,
+    /// In bytes, with the IP header.
+    pub(super) bytes: u32,
 }
 
 /// One end.
@@ -315,6 +326,7 @@ struct Trace {
     rules: Vec<(HostName, TracedPacket)>,
     counters: Vec<(HostName, CounterChange)>,
     drops: Vec<(HostName, KernelDrop)>,
+    mtus: Vec<Mtu>,
     gaps: Vec<String>,
     lost: u64,
 }
@@ -329,6 +341,7 @@ impl Trace {
             rules: Vec::new(),
             counters: Vec::new(),
             drops: Vec::new(),
+            mtus: Vec::new(),
             gaps: plan.silent.iter().map(|(host, why)| format!("{host} is not watched: {why}")).collect(),
             lost: 0,
         };
@@ -361,7 +374,8 @@ impl Trace {
         let mut watching = std::mem::take(&mut self.watching);
         for (station, spots) in &mut watching {
             match tokio::time::timeout(READY_TIME_MAX, station.events.recv()).await {
-                Ok(Some(Event::Ready { blind, no_rules, no_drops })) => {
+                Ok(Some(Event::Ready { blind, mtus, no_rules, no_drops })) => {
+                    self.learn_mtus(&station.host, spots, &mtus);
                     for (spot, why) in blind {
                         let container =
                             spots.iter().find(|(known, _)| *known == spot).and_then(|(_, name)| name.clone());
@@ -378,6 +392,19 @@ impl Trace {
             }
         }
         self.watching = watching;
+    }
+
+    /// Keeps the MTUs of the points of the way there, in their order.
+    fn learn_mtus(&mut self, host: &HostName, spots: &[NamedSpot], mtus: &[Option<u32>]) {
+        let is_at = |point: &WatchPoint, (spot, container): &NamedSpot| {
+            point.host == *host && point.container == *container && point.interface == spot.interface
+        };
+        for point in &self.path.there {
+            let nth = spots.iter().position(|spot| is_at(point, spot));
+            if let Some(bytes) = nth.and_then(|nth| mtus.get(nth).copied().flatten()) {
+                self.mtus.push(Mtu { at: point.clone(), bytes });
+            }
+        }
     }
 
     /// Nothing of a host is seen.
@@ -505,6 +532,7 @@ impl Trace {
             destination: party(plan.sides.1.as_ref(), plan.to.address, plan.to.port),
             protocol: plan.kind,
             probes: told,
+            mtus: self.mtus.clone(),
             clocks,
             gaps: self.gaps.clone(),
             lost: self.lost,

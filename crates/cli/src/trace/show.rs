@@ -8,7 +8,7 @@ use byway_fabric::trace::report::Told;
 use byway_fabric::trace::watch::ProbeKind;
 
 use super::names::with_names;
-use super::probing::{Party, Traced};
+use super::probing::{Mtu, Party, Traced};
 use crate::show::{BAD, FAINT, GOOD, HEAD, LOOK, styled};
 
 pub(super) fn text(traced: &Traced) -> String {
@@ -23,6 +23,7 @@ pub(super) fn text(traced: &Traced) -> String {
         let same = told.verdict.cause == traced.probes[0].verdict.cause;
         text += &if same { short(nth, told) } else { format!("\nprobe {}\n{}", nth + 1, probe(told)) };
     }
+    text += &mtus(&traced.mtus);
     for clock in &traced.clocks {
         let (way, ns) = if clock.offset.ns < 0 {
             ("behind", clock.offset.ns.unsigned_abs())
@@ -44,6 +45,26 @@ pub(super) fn text(traced: &Traced) -> String {
         text += &format!("{} {gap}\n", styled(LOOK, "gap:"));
     }
     text + &format!("{}\n", lost(traced.lost))
+}
+
+/// How large packets may be on the way there, and where that is less than before.
+fn mtus(mtus: &[Mtu]) -> String {
+    let Some(first) = mtus.first() else { return String::new() };
+    let smaller = mtus.iter().scan(first.bytes, |least, mtu| {
+        let is_new = mtu.bytes < *least;
+        *least = mtu.bytes.min(*least);
+        Some(is_new.then_some(mtu))
+    });
+    let narrows: Vec<String> = smaller
+        .flatten()
+        .map(|mtu| format!("{} at {} on {}", mtu.bytes, mtu.at.interface, mtu.at.host))
+        .collect();
+    let rest = if narrows.is_empty() {
+        " all the way".to_owned()
+    } else {
+        format!(", then {}", narrows.join(", then "))
+    };
+    styled(FAINT, format!("mtu {}{rest}\n", first.bytes))
 }
 
 pub(super) fn lost(count: u64) -> String {
@@ -85,6 +106,9 @@ fn probe(told: &Told, names: &BTreeMap<IpAddr, String>) -> String {
         text += &format!("\n{}\n{}", styled(HEAD, "an error came back"), journey(error));
     }
     text += "\n";
+    for rule in &told.rewritten_by {
+        text += &format!("rewritten {rule}\n");
+    }
     text += &ttl(&told.there);
     if let Some(ns) = told.round_trip_ns {
         text += &format!("round trip {}\n", duration(ns));

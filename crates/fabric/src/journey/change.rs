@@ -37,6 +37,16 @@ pub enum Change {
         /// How many routers, at least 1.
         times: u8,
     },
+    /// It was cut into fragments, as it was larger than what came next takes; this is the first of them.
+    Cut {
+        /// By whom.
+        by: Whom,
+    },
+    /// Its fragments were put together again.
+    Joined {
+        /// By whom.
+        by: Whom,
+    },
     /// The TTL rose, which no router does.
     TtlRaised {
         /// By whom.
@@ -81,6 +91,11 @@ pub(super) fn between(before: &Sighting, after: &Sighting) -> Vec<Change> {
     let by = whom(&before.at, &after.at);
     let mut changes = Vec::from_iter(moved(&before.at, &after.at));
     changes.extend(lived(before.ttl, after.ttl, &by));
+    match (before.fragment, after.fragment) {
+        (false, true) => changes.push(Change::Cut { by: by.clone() }),
+        (true, false) => changes.push(Change::Joined { by: by.clone() }),
+        _ => {}
+    }
     if before.source != after.source {
         let (from, to) = (before.source, after.source);
         changes.push(Change::SourceRewritten { by: by.clone(), from, to });
@@ -138,6 +153,8 @@ impl fmt::Display for Change {
             Self::Carried { from, to } => write!(f, "carried from {from} to {to}"),
             Self::Routed { by, times: 1 } => write!(f, "routed {by}"),
             Self::Routed { by, times } => write!(f, "routed {times} times {by}"),
+            Self::Cut { by } => write!(f, "cut into fragments {by}"),
+            Self::Joined { by } => write!(f, "put together from fragments {by}"),
             Self::TtlRaised { by, from, to } => write!(f, "ttl raised from {from} to {to} {by}"),
             Self::SourceRewritten { by, from, to } => write!(f, "source {from} rewritten to {to} {by}"),
             Self::DestinationRewritten { by, from, to } => {

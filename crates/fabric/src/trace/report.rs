@@ -52,6 +52,8 @@ pub struct Told {
     pub answer: Option<Answer>,
     /// Errors about it, each with the way it came.
     pub errors: Vec<Journey>,
+    /// The rules that rewrote it or its answer, each with its host.
+    pub rewritten_by: Vec<String>,
     /// From when it left its sender to when the answer was back, in nanoseconds by the sender's clock.
     pub round_trip_ns: Option<u64>,
     /// What became of it.
@@ -93,7 +95,7 @@ impl Seen<'_> {
         let tell = |(sorted, sent): (Sorted, &super::watch::Sent)| {
             let there = stitch(&self.path.there, sorted.request.clone());
             let back = stitch(&self.path.back, sorted.reply.clone());
-            let verdict = judge(&Case {
+            let case = Case {
                 cluster: self.cluster,
                 kind: self.probes.kind,
                 from: self.sender(sent),
@@ -108,7 +110,8 @@ impl Seen<'_> {
                 drops: self.drops,
                 answers,
                 silent: self.silent,
-            });
+            };
+            let (verdict, rewritten_by) = (judge(&case), case.rewritten_by());
             let errors =
                 sorted.errors.iter().map(|error| stitch(&self.path.back, error.seen.clone())).collect();
             Told {
@@ -117,6 +120,7 @@ impl Seen<'_> {
                 back: (!sorted.reply.is_empty()).then_some(back),
                 answer: sorted.answer,
                 errors,
+                rewritten_by,
                 verdict,
             }
         };

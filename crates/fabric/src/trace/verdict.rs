@@ -248,6 +248,20 @@ impl<'a> Leg<'a> {
 }
 
 impl Case<'_> {
+    /// The rules that rewrote the probe or its answer, if anything did.
+    #[must_use]
+    pub fn rewritten_by(&self) -> Vec<String> {
+        let rewrites = |change: &&Change| {
+            matches!(change, Change::SourceRewritten { .. } | Change::DestinationRewritten { .. })
+        };
+        let hops = self.there.hops.iter().chain(&self.back.hops).filter_map(|hop| hop.seen.as_ref());
+        if hops.flat_map(|seen| &seen.changes).find(rewrites).is_none() {
+            return Vec::new();
+        }
+        let rules = rules::rewriting(self, &Leg::there(self));
+        rules.iter().map(|(host, step)| format!("on {host}: {}", rules::told(step))).collect()
+    }
+
     /// Whether the probe came to its receiver, though not by every point that was predicted.
     fn reached(&self) -> bool {
         self.there.arrived() || (self.sorted.answer.is_some() && self.answer_is_the_receivers())

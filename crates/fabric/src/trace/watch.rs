@@ -98,6 +98,9 @@ pub enum Event {
     Ready {
         /// Places that cannot be watched, and why.
         blind: Vec<(Spot, String)>,
+        /// How large a packet each place takes, in the order of the places; none where that is not known.
+        #[serde(default)]
+        mtus: Vec<Option<u32>>,
         /// Why rules are not traced, if they were to be.
         no_rules: Option<String>,
         /// Why the kernel's drops are not told, if they were to be.
