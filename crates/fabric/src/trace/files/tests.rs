@@ -446,7 +446,9 @@ proptest! {
         by in 0_u64..1 << 60,
     ) {
         let mut lines = lines;
-        lines.iter_mut().for_each(|line| line.2.time_ns %= 1 << 60);
+        for line in &mut lines {
+            line.2.time_ns %= 1 << 60;
+        }
         let mut shifted = lines.clone();
         shifted.iter_mut().filter(|line| line.0 == "b").for_each(|line| line.2.time_ns += by);
         prop_assert_eq!(without_times(stitched(&lines)), without_times(stitched(&shifted)));
