@@ -88,8 +88,9 @@ fn a_host_behind_a_router_is_not_reachable_directly_and_the_others_are_fine() {
     assert!(out.contains("routes 2 of 2 present"), "{out}");
 }
 
-/// The agent at rest in a lab of a hundred hosts, in KiB.
-const AGENT_KIB_MAX: u64 = 15 << 10;
+/// The agent at rest in a lab of a hundred hosts, in KiB: most of it is the program itself, which is larger in a build for
+/// tests. `cargo xtask bench rest` holds the one that people get to 15 MiB.
+const AGENT_KIB_MAX: u64 = 20 << 10;
 
 #[test]
 fn a_hundred_hosts_come_up_routed_and_their_agents_stay_small() {

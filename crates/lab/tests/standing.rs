@@ -56,7 +56,7 @@ fn a_host_has_its_own_name_files_and_interfaces() {
         tell("docker41", "cat /proc/sys/net/ipv4/ip_forward /proc/sys/net/ipv6/conf/all/forwarding"),
         "0\n0\n"
     );
-    assert_eq!(tell("docker41", "test -d /sys/fs/cgroup && ls /run"), "byway\nlab-notify\n");
+    assert_eq!(tell("docker41", "test -d /sys/fs/cgroup && ls /run"), "byway\nlab-notify\nnetns\n");
     assert_eq!(tell("docker41", "cat /proc/1/comm; echo $(( $$ > 1 ))").lines().last(), Some("1"));
 }
 

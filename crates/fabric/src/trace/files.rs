@@ -25,6 +25,7 @@ mod lanes;
 mod loss;
 mod order;
 mod report;
+mod sheet;
 #[cfg(test)]
 mod tests;
 
@@ -183,7 +184,7 @@ impl Captures {
         order::arrange(&mut packets, &self.glimpses, &files);
         let clocks = clocks::Clocks::of(&packets, &self.glimpses, &files);
         let losses = loss::judge(&packets, &self.glimpses, &files);
-        report::Sheet { captures: &self, packets: &packets, clocks: &clocks, losses: &losses, files: &files }
+        sheet::Sheet { captures: &self, packets: &packets, clocks: &clocks, losses: &losses, files: &files }
             .stitched(list.min(LIST_MAX))
     }
 
