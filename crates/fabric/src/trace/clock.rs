@@ -47,7 +47,10 @@ impl RoundTrip {
         // Rounded down whatever its sign: a clock that is set changes the offset by just that.
         let both = apart(self.came_there, self.left_here) + apart(self.left_there, self.came_here);
         let ahead = both.div_euclid(2);
-        Some(Offset { ns: ahead.try_into().ok()?, uncertainty_ns: u64::try_from(under_way).ok()?.div_ceil(2) })
+        Some(Offset {
+            ns: ahead.try_into().ok()?,
+            uncertainty_ns: u64::try_from(under_way).ok()?.div_ceil(2),
+        })
     }
 }
 
