@@ -285,7 +285,9 @@ fn an_mtu_that_is_too_small_and_no_fragments_allowed() {
 #[test]
 fn a_packet_that_is_cut_on_its_way_is_told_with_the_mtu_that_cuts_it() {
     let lab = by_hand(2);
+    // On both hosts: what is larger than the receiver's interface takes does not come in there.
     run(&lab, "docker41", "ip link set eth0 mtu 1300");
+    run(&lab, "docker42", "ip link set eth0 mtu 1300");
     let traced = trace(&lab, "c41 172.42.0.2 --size 1400");
     check(&traced, "arrived", "-", &[]);
     let there = traced["probes"][0]["there"].to_string();
