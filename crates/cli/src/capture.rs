@@ -25,7 +25,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use byway_agent::edge::ring::Options;
+use byway_agent::edge::ring::{Options, Time};
 use byway_wire::field::FIELDS;
 use clap::{Args, ValueEnum};
 
@@ -99,6 +99,9 @@ pub(crate) struct CaptureArgs {
     /// Keep only so many bytes of each packet
     #[arg(short = 's', long, value_name = "BYTES", value_parser = clap::value_parser!(u32).range(1..))]
     snaplen: Option<u32>,
+    /// Of interfaces, give packets the time of the network card, where its time stamps are switched on, instead of the kernel's
+    #[arg(long, conflicts_with = "files")]
+    card_time: bool,
     /// Show addresses only, no names of hosts and containers
     #[arg(short = 'n', long)]
     no_names: bool,
@@ -213,8 +216,12 @@ fn source_for(args: &CaptureArgs, common: &Common, here: &Here) -> anyhow::Resul
         return Ok(Box::new(Files::open(&args.files)?));
     }
     let plain = Options::default();
-    let options =
-        Options { filter: args.filter.clone(), snaplen: args.snaplen.unwrap_or(plain.snaplen), ..plain };
+    let options = Options {
+        filter: args.filter.clone(),
+        snaplen: args.snaplen.unwrap_or(plain.snaplen),
+        time: if args.card_time { Time::Card } else { Time::Kernel },
+        ..plain
+    };
     Ok(Box::new(Live::open(&here.posts(args, common)?, &options, args.duration)?))
 }
 
