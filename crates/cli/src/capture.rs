@@ -49,6 +49,7 @@ const DURATION_MS_MAX: u64 = 366 * 24 * 3_600_000;
 const SIZE_MAX: u64 = 1_000_000_000_000;
 
 /// `byway capture`
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own on the command line")]
 #[derive(Debug, Args)]
 pub(crate) struct CaptureArgs {
     /// Read this capture, pcap or pcapng; `-` is standard input; several are merged by time
