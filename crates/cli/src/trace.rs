@@ -5,6 +5,7 @@ mod file;
 mod files;
 mod follow;
 mod names;
+mod plan;
 mod probing;
 mod show;
 mod station;

@@ -67,6 +67,25 @@ fn what_all_hosts_saw_is_one_file_with_the_findings_as_comments() {
 }
 
 #[test]
+fn a_name_that_two_other_hosts_have_must_be_told_apart() {
+    let lab = lab(&byway_lab::Spread { hosts: 3, ..byway_lab::Spread::default() }.topology());
+    for host in [42, 43] {
+        let script = format!(
+            "ip netns add twin; ip link add vtwin type veth peer name eth0 netns twin
+             ip link set vtwin master docker0 up; ip -n twin link set eth0 up
+             ip -n twin address add 172.{host}.0.77/16 dev eth0
+             ip -n twin route add default via 172.{host}.0.1"
+        );
+        run(&lab, &format!("docker{host}"), &script);
+    }
+    let (code, _, errors) = byway(&lab, "docker41", &["trace", "c41", "twin"]);
+    assert_eq!(code, Some(1), "{errors}");
+    assert!(errors.contains("there is a container twin on docker42 and on docker43"), "{errors}");
+    let told = run(&lab, "docker41", "byway trace c41 docker43/twin");
+    assert!(told.contains("twin(172.43.0.77)") && told.contains("arrived: c41"), "{told}");
+}
+
+#[test]
 fn the_text_names_containers_and_explains_the_ttl() {
     let lab = lab(&Topology::two_hosts());
     let told = run(&lab, "docker41", "byway trace c41 c42");

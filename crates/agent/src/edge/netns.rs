@@ -12,7 +12,6 @@ use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use std::thread;
 
-use caps::{CapSet, Capability};
 use nix::sched::{CloneFlags, setns};
 
 /// Namespaces that are looked at on one machine: more containers than Docker's default pools can number.
@@ -49,12 +48,6 @@ pub enum NamespaceError {
     /// `/proc` cannot be read.
     #[error("look for the network namespaces of this machine's processes in /proc")]
     Proc(#[source] io::Error),
-}
-
-/// Whether this process may join other namespaces at all.
-#[must_use]
-pub fn allowed() -> bool {
-    caps::has_cap(None, CapSet::Effective, Capability::CAP_SYS_ADMIN).unwrap_or(false)
 }
 
 /// The namespaces of this machine without that of this thread, by their number. What ends meanwhile, or may not be

@@ -5,8 +5,9 @@ use std::net::{IpAddr, SocketAddr};
 use anyhow::Result;
 use byway_fabric::cluster::HostName;
 use byway_fabric::trace::{Cable, Search};
+use futures_util::stream::{self, StreamExt as _};
 
-use super::station::Stations;
+use super::station::{ASKED_AT_ONCE, Stations};
 use crate::complaint::Advised;
 
 /// One end as it was written.
@@ -82,26 +83,50 @@ pub(super) async fn find(words: &Words, stations: &Stations) -> Result<End> {
     {
         return Ok(End { host: Some(host.name.clone()), addresses: host.addresses.clone(), is_host: true });
     }
-    let mut found: Vec<(HostName, Cable)> = Vec::new();
-    let mut silent = Vec::new();
-    let what = Search { containers: vec![words.name.clone()], ..Search::default() };
-    for host in std::iter::once(&stations.me).chain(stations.peers()) {
-        if words.host.as_ref().is_some_and(|wanted| wanted != host.as_str())
-            || (!found.is_empty() && *host != stations.me && words.host.is_none())
-        {
-            continue;
-        }
-        match stations.search(host, what.clone()).await {
-            Ok(answer) => found.extend(answer.containers.into_iter().map(|cable| (host.clone(), cable))),
-            Err(error) => silent.push(format!("{host}: {error:#}")),
-        }
-    }
-    let Some((host, first)) = found.first() else { return Err(nobody(words, &silent).into()) };
+    let found = search(words, stations).await?;
+    let Some((host, first)) = found.first() else { return Err(nobody(words, &[]).into()) };
     let cables = found.iter().filter(|(other, cable)| other == host && cable.container == first.container);
     let mut addresses: Vec<IpAddr> = cables.flat_map(|(_, cable)| usable(cable)).collect();
     // Those of the cluster first: a container may be on other networks too.
     addresses.sort_by_key(|address| stations.owner_of(*address) != Some(host));
     Ok(End { host: Some(host.clone()), addresses, is_host: false })
+}
+
+/// The containers of that name: here, or else on the other hosts, which are asked at once. On two of them is on none.
+async fn search(words: &Words, stations: &Stations) -> Result<Vec<(HostName, Cable)>> {
+    let what = Search { containers: vec![words.name.clone()], ..Search::default() };
+    let ask = async |host: &HostName| (host.clone(), stations.search(host, what.clone()).await);
+    let is_meant = |host: &&HostName| words.host.as_ref().is_none_or(|wanted| wanted == host.as_str());
+    let mut silent = Vec::new();
+    for hosts in [vec![&stations.me], stations.peers().collect()] {
+        let hosts = hosts.into_iter().filter(is_meant);
+        let answers: Vec<_> = stream::iter(hosts).map(ask).buffered(ASKED_AT_ONCE).collect().await;
+        let mut found: Vec<(HostName, Cable)> = Vec::new();
+        for (host, answer) in answers {
+            match answer {
+                Ok(answer) => found.extend(answer.containers.into_iter().map(|cable| (host.clone(), cable))),
+                Err(error) => silent.push(format!("{host}: {error:#}")),
+            }
+        }
+        let mut on: Vec<&HostName> = found.iter().map(|(host, _)| host).collect();
+        on.dedup();
+        if on.len() > 1 {
+            return Err(twins(words, &on).into());
+        }
+        if !found.is_empty() {
+            return Ok(found);
+        }
+    }
+    Err(nobody(words, &silent).into())
+}
+
+fn twins(words: &Words, on: &[&HostName]) -> Advised {
+    let on: Vec<&str> = on.iter().map(|host| host.as_str()).collect();
+    Advised {
+        what: format!("there is a container {} on {}", words.name, on.join(" and on ")),
+        hint: format!("say which: {}/{}", on[0], words.name),
+        cause: None,
+    }
 }
 
 fn has(stations: &Stations, host: &HostName, address: IpAddr) -> bool {

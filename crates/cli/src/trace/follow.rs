@@ -11,15 +11,16 @@ use byway_agent::keep::Settings;
 use byway_fabric::cluster::HostName;
 use byway_fabric::trace::files::{Captures, PointId};
 use byway_fabric::trace::watch::{Event, Frame, Limits, Order, SPOTS_MAX, Spot, What};
-use byway_fabric::trace::{Found, Search, Whereabouts};
+use byway_fabric::trace::{Found, SEARCH_MAX, Search, Whereabouts};
 use byway_wire::{Direction, Frame as Decoded};
+use futures_util::stream::{self, StreamExt as _};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 use super::names::with_names;
-use super::probing::nonce;
-use super::station::{Stations, Watching};
+use super::plan::nonce;
+use super::station::{ASKED_AT_ONCE, Stations, Watching};
 use super::{TraceArgs, files, show};
 use crate::complaint::Advised;
 use crate::settings::runtime;
@@ -85,8 +86,11 @@ async fn follow(filter: &str, time: Duration, count: Option<u64>, settings: &Set
         bytes: BYTES_MAX,
         snaplen: byway_wire::KEY_SNAPLEN,
     };
-    for host in std::iter::once(&stations.me).chain(stations.peers()) {
-        if let Err(error) = following.open(&stations, host, &programs, limits).await {
+    let open = async |host: &HostName| (host.clone(), Opened::open(&stations, host, &programs, limits).await);
+    let hosts = std::iter::once(&stations.me).chain(stations.peers());
+    let all: Vec<_> = stream::iter(hosts).map(open).buffered(ASKED_AT_ONCE).collect().await;
+    for (host, opened) in all {
+        if let Err(error) = opened.and_then(|opened| following.take_in(&host, opened)) {
             following.gaps.push(format!("{host} is not watched: {error:#}"));
         }
     }
@@ -129,52 +133,59 @@ struct Following {
     lost: u64,
 }
 
-impl Following {
-    async fn open(
-        &mut self,
-        stations: &Stations,
-        host: &HostName,
-        what: &What,
-        limits: Limits,
-    ) -> Result<()> {
+/// A host that watches.
+struct Opened {
+    watching: Watching,
+    /// Its places, each with its name for people.
+    named: Vec<(Spot, String)>,
+    names: Vec<(IpAddr, String)>,
+    gaps: Vec<String>,
+}
+
+impl Opened {
+    async fn open(stations: &Stations, host: &HostName, what: &What, limits: Limits) -> Result<Self> {
         let others = stations.cluster.hosts.iter().filter(|other| other.name != *host);
-        let addresses =
-            others.flat_map(|other| other.addresses.iter().copied()).take(byway_fabric::trace::SEARCH_MAX);
+        let addresses = others.flat_map(|other| other.addresses.iter().copied()).take(SEARCH_MAX);
         let search = Search { addresses: addresses.collect(), all: true, ..Search::default() };
         let found = stations.search(host, search).await?;
         let cables = found.containers.iter();
-        self.names
-            .extend(cables.flat_map(|cable| cable.addresses.iter().map(|at| (*at, cable.container.clone()))));
+        let names = cables.flat_map(|cable| cable.addresses.iter().map(|at| (*at, cable.container.clone())));
         let subnets = stations.cluster.host(host).map(|host| host.subnets.clone()).unwrap_or_default();
-        let named = spots(&found, |address| subnets.iter().any(|subnet| subnet.contains(&address)));
-        if named.len() > SPOTS_MAX {
-            self.gaps
-                .push(format!("{host} has {} interfaces on the way; {SPOTS_MAX} are watched", named.len()));
+        let mut places = spots(&found, |address| subnets.iter().any(|subnet| subnet.contains(&address)));
+        let mut gaps = Vec::new();
+        if places.len() > SPOTS_MAX {
+            gaps.push(format!("{host} has {} interfaces on the way; {SPOTS_MAX} are watched", places.len()));
+            places.truncate(SPOTS_MAX);
         }
-        let named: Vec<(Spot, String)> = named.into_iter().take(SPOTS_MAX).collect();
         let order = Order {
             id: nonce(),
             what: what.clone(),
             starts_only: false,
-            spots: named.iter().map(|(spot, _)| spot.clone()).collect(),
+            spots: places.iter().map(|(spot, _)| spot.clone()).collect(),
             rules: false,
             drops: false,
             limits,
         };
         let mut watching = stations.watch(host, order).await?;
-        match tokio::time::timeout(READY_TIME_MAX, watching.events.recv()).await {
-            Ok(Some(Event::Ready { blind, .. })) => {
-                let told = blind
-                    .into_iter()
-                    .map(|(spot, why)| format!("{} on {host} is not watched: {why}", spot.interface));
-                self.gaps.extend(told);
-            }
-            _ => anyhow::bail!("it was not ready in time"),
-        }
+        let Ok(Some(Event::Ready { blind, .. })) = timeout(READY_TIME_MAX, watching.events.recv()).await
+        else {
+            anyhow::bail!("it was not ready in time");
+        };
+        let told =
+            |(spot, why): (Spot, String)| format!("{} on {host} is not watched: {why}", spot.interface);
+        gaps.extend(blind.into_iter().map(told));
+        Ok(Self { watching, named: places, names: names.collect(), gaps })
+    }
+}
+
+impl Following {
+    fn take_in(&mut self, host: &HostName, opened: Opened) -> Result<()> {
         let file = self.captures.file(host.as_str()).context("there are too many hosts")?;
         let point = |(_, name): &(Spot, String)| self.captures.point(file, Some(name), false);
-        self.points.push(named.iter().map(point).collect());
-        self.watching.push(watching);
+        self.points.push(opened.named.iter().map(point).collect());
+        self.watching.push(opened.watching);
+        self.names.extend(opened.names);
+        self.gaps.extend(opened.gaps);
         Ok(())
     }
 

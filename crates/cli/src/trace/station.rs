@@ -29,6 +29,8 @@ use crate::complaint::Advised;
 
 /// Events of one host that wait for us; it waits then.
 const EVENTS_MAX: usize = 4096;
+/// Hosts that are asked at the same time: each takes two sockets at most, and a process has 1024.
+pub(super) const ASKED_AT_ONCE: usize = 256;
 /// How long a host may take to answer one question.
 const ANSWER_TIME: Duration = Duration::from_secs(5);
 
