@@ -128,7 +128,7 @@ pub(crate) fn run(args: &CaptureArgs, common: &Common) -> anyhow::Result<ExitCod
     let here = Here::look(args, common)?;
     let mut source = source_for(args, common, &here)?;
     let mut sink = sink_for(args, kind, columns, common, &here)?;
-    let mut tally = Tally::default();
+    let mut tally = Tally::new(sink.reads());
     let outcomes = all_of_it(args, source.as_mut(), sink.as_mut(), &mut tally);
     tally.counted(source.interfaces(), source.left(), sink.unwritten());
     // Nobody listens any more: `byway capture … | head`. That is no trouble; what was lost of an interface is still told.

@@ -28,7 +28,7 @@ mod socket;
 pub use frame::{BadBlock, Clock, Direction, Frame};
 pub use rings::{Event, RINGS_MAX, RingId, Rings};
 
-use frame::Cursor;
+use frame::{Cursor, Header};
 use memory::Memory;
 
 /// One block: two of the largest segments that are usual inside of a host (64 KiB), and a hundred frames for each
@@ -62,7 +62,7 @@ pub struct Ring {
     /// Where we are in it, if it is ours.
     cursor: Option<Cursor>,
     /// The frame that was handed out last, as long as its block is ours.
-    shown: Option<Cursor>,
+    shown: Option<Header>,
     losses: Losses,
 }
 
@@ -253,15 +253,16 @@ impl Ring {
     /// [`RingError::Block`].
     #[expect(clippy::should_implement_trait, reason = "an iterator cannot lend from itself")]
     pub fn next(&mut self) -> Result<Option<Frame<'_>>, RingError> {
-        let Some((cursor, _)) = self.head() else { return Ok(None) };
+        let Some(cursor) = self.ready() else { return Ok(None) };
         let block = self.memory.block(self.block).unwrap_or_default();
-        match cursor.frame(block) {
-            Ok((frame, next)) => {
+        match cursor.read(block) {
+            Ok((header, next)) => {
                 self.cursor = Some(next);
-                self.shown = Some(cursor);
+                self.shown = Some(header);
                 self.losses.taken += 1;
-                self.losses.cut_by_snaplen += u64::from(frame.is_cut());
-                Ok(Some(frame))
+                let frame = header.frame(block);
+                self.losses.cut_by_snaplen += u64::from(frame.as_ref().is_some_and(Frame::is_cut));
+                Ok(frame)
             }
             Err(cause) => {
                 self.cursor = Some(cursor.end());
@@ -274,18 +275,20 @@ impl Ring {
     /// The frame that [`Ring::next`] gave last, until it is called again.
     #[must_use]
     pub fn current(&self) -> Option<Frame<'_>> {
-        let (frame, _) = self.shown?.frame(self.memory.block(self.block)?).ok()?;
-        Some(frame)
+        self.shown?.frame(self.memory.block(self.block)?)
     }
 
     /// When the next frame passed, if one is there.
-    fn head(&mut self) -> Option<(Cursor, u64)> {
+    fn head(&mut self) -> Option<u64> {
+        let cursor = self.ready()?;
+        Some(cursor.time_ns(self.memory.block(self.block)?).unwrap_or(0))
+    }
+
+    /// The place of the next frame, if one is there.
+    fn ready(&mut self) -> Option<Cursor> {
         loop {
             match self.cursor {
-                Some(cursor) if cursor.left > 0 => {
-                    let time_ns = cursor.time_ns(self.memory.block(self.block)?);
-                    return Some((cursor, time_ns.unwrap_or(0)));
-                }
+                Some(cursor) if cursor.left > 0 => return Some(cursor),
                 Some(_) => {
                     self.shown = None;
                     self.memory.give_back(self.block);

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 
 use byway_wire::capture::Interface;
 use byway_wire::field::{Cell, Occurrence};
-use byway_wire::{Direction, Named};
+use byway_wire::{Direction, Frame, Named};
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -73,7 +73,7 @@ impl Sink for Objects {
 
     fn packet(&mut self, seen: &Seen<'_>) -> io::Result<()> {
         let fields = if self.columns.is_empty() { BTreeMap::new() } else { self.fields(seen) };
-        let packet = seen.frame.as_ref().and_then(|frame| frame.packet());
+        let packet = seen.frame().and_then(Frame::packet);
         let object = Object {
             number: seen.number,
             time_ns: seen.record.time_ns,
@@ -86,7 +86,7 @@ impl Sink for Objects {
             captured: seen.record.bytes.len(),
             source: packet.map(|packet| packet.source),
             destination: packet.map(|packet| packet.destination),
-            text: seen.frame.as_ref().map(|frame| Named { frame, names: &self.names }.to_string()),
+            text: seen.frame().map(|frame| Named { frame, names: &self.names }.to_string()),
             comments: seen
                 .record
                 .comments

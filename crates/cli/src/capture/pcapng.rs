@@ -154,6 +154,10 @@ fn cannot_write(path: &Path, cause: io::Error) -> Advised {
 }
 
 impl Sink for Writer {
+    fn reads(&self) -> bool {
+        false
+    }
+
     fn packet(&mut self, seen: &Seen<'_>) -> io::Result<()> {
         let record = &seen.record;
         if self.rule.is_some() && self.rule.is_full(self.filled(), record.bytes.len(), record.time_ns) {
@@ -162,7 +166,9 @@ impl Sink for Writer {
         if self.out.is_none() {
             self.open_next()?;
         }
-        self.tell(record.interface + 1, seen.interfaces);
+        if record.interface >= self.told {
+            self.tell(record.interface + 1, seen.interfaces);
+        }
         // Bounded by capture::INTERFACES_MAX for each file.
         let id = u32::try_from(record.interface).map_err(io::Error::other)?;
         self.last_ns = record.time_ns.unwrap_or(self.last_ns);

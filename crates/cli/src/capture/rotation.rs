@@ -10,7 +10,7 @@ use std::time::Duration;
 /// The most files that are kept, as we remember the name of each: ten times what dumpcap takes.
 pub(crate) const FILES_MAX: u32 = 100_000;
 /// What a packet's block needs beside its bytes, with its flags and padding.
-const BLOCK_BYTES: u64 = 48;
+const BLOCK_BYTES: u64 = 44;
 
 /// When a file is done, and how many are kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

@@ -1,5 +1,6 @@
 //! Where packets go, and what they bring along.
 
+use std::cell::OnceCell;
 use std::fs::File;
 use std::io::{self, IsTerminal as _, Write};
 use std::net::IpAddr;
@@ -18,8 +19,8 @@ pub(crate) struct Seen<'a> {
     /// When the first packet was seen, and the one before this.
     pub(crate) first_ns: Option<u64>,
     pub(crate) previous_ns: Option<u64>,
-    /// What it is; `None` if nobody reads frames of such a link here.
-    pub(crate) frame: Option<Frame<'a>>,
+    /// What it is, once somebody has asked.
+    frame: OnceCell<Option<Frame<'a>>>,
 }
 
 impl<'a> Seen<'a> {
@@ -32,19 +33,28 @@ impl<'a> Seen<'a> {
         previous_ns: Option<u64>,
     ) -> Option<Self> {
         let interface = interfaces.get(record.interface)?;
-        let frame = LinkType::from_number(interface.link).map(|link| Frame::decode(link, record.bytes));
+        let frame = OnceCell::new();
         Some(Self { record, interface, interfaces, number, first_ns, previous_ns, frame })
+    }
+
+    /// What it is; `None` if nobody reads frames of such a link here.
+    pub(crate) fn frame(&self) -> Option<&Frame<'a>> {
+        let decode = || {
+            let link = LinkType::from_number(self.interface.link)?;
+            Some(Frame::decode(link, self.record.bytes))
+        };
+        self.frame.get_or_init(decode).as_ref()
     }
 
     /// Which way it passed: as the file says, or the cooked header.
     pub(crate) fn direction(&self) -> Option<Direction> {
-        let cooked = || Some(self.frame?.cooked?.direction());
+        let cooked = || Some(self.frame()?.cooked?.direction());
         self.record.direction.or_else(cooked)
     }
 
     /// What the interface is called.
     pub(crate) fn interface_name(&self) -> String {
-        match (&self.interface.name, self.frame.and_then(|frame| frame.cooked?.interface)) {
+        match (&self.interface.name, self.frame().and_then(|frame| frame.cooked?.interface)) {
             (Some(name), _) => name.clone(),
             (None, Some(index)) => format!("if{index}"),
             (None, None) => "-".to_owned(),
@@ -54,6 +64,10 @@ impl<'a> Seen<'a> {
 
 /// Takes packets.
 pub(crate) trait Sink {
+    /// Whether it reads packets; one that only passes them on knows of none that it could not be read.
+    fn reads(&self) -> bool {
+        true
+    }
     /// Hears names of addresses, which hold from now on; who shows none need not listen.
     fn learn(&mut self, _: &[(IpAddr, String)]) {}
     /// Takes one.

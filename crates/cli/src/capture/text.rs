@@ -58,7 +58,7 @@ impl Sink for Lines {
             None => "-",
         };
         write!(line, " {} {direction} ", seen.interface_name())?;
-        if let Some(frame) = &seen.frame {
+        if let Some(frame) = seen.frame() {
             write!(line, "{}", Named { frame, names: &self.names })?;
         } else {
             let (kind, length) = (seen.interface.link, seen.record.bytes.len());

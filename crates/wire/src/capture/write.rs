@@ -59,29 +59,23 @@ pub fn comments<'a>(texts: impl IntoIterator<Item = &'a str>) -> Vec<u8> {
 
 /// Writes a packet of the section's interface `id`. One without a time gets the time 0.
 pub fn packet(out: &mut Vec<u8>, id: u32, record: &Record<'_>) {
-    block(out, 6, |out| {
-        let time = record.time_ns.unwrap_or_default();
-        out.extend(id.to_le_bytes());
-        out.extend(half(time >> 32).to_le_bytes());
-        out.extend(half(time).to_le_bytes());
-        // Bounded by SNAPLEN_MAX where it was read.
-        let captured = u32::try_from(record.bytes.len()).unwrap_or(u32::MAX);
-        out.extend(captured.to_le_bytes());
-        out.extend(record.original_len.to_le_bytes());
-        out.extend(record.bytes);
-        pad(out, record.bytes.len());
-        let before = out.len();
-        for comment in record.comments {
-            option(out, OPT_COMMENT, comment);
-        }
-        if let Some(direction) = record.direction {
-            let flags: u32 = if direction == Direction::In { 1 } else { 2 };
-            option(out, EPB_FLAGS, &flags.to_le_bytes());
-        }
-        if out.len() > before {
-            out.extend([0; 4]);
-        }
-    });
+    let start = out.len();
+    let time = record.time_ns.unwrap_or_default();
+    // Bounded by SNAPLEN_MAX where it was read.
+    let captured = u32::try_from(record.bytes.len()).unwrap_or(u32::MAX);
+    // The length of the block comes when it is known.
+    words(out, [6, 0, id, half(time >> 32), half(time), captured, record.original_len]);
+    out.extend_from_slice(record.bytes);
+    pad(out, record.bytes.len());
+    for comment in record.comments {
+        option(out, OPT_COMMENT, comment);
+    }
+    if let Some(direction) = record.direction {
+        let flags = if direction == Direction::In { 1 } else { 2 };
+        words(out, [u32::from(EPB_FLAGS) | 4 << 16, flags]);
+    }
+    // The end of the options is that of the block: a mark for it would be 4 bytes of each packet.
+    finish(out, start);
 }
 
 /// Tells what the section's interface `id` counted by `time_ns`.
@@ -106,9 +100,19 @@ fn block(out: &mut Vec<u8>, kind: u32, body: impl FnOnce(&mut Vec<u8>)) {
     out.extend(kind.to_le_bytes());
     out.extend([0; 4]);
     body(out);
+    finish(out, start);
+}
+
+/// The length of a block, before its body and behind it.
+fn finish(out: &mut Vec<u8>, start: usize) {
     let length = u32::try_from(out.len() - start + 4).unwrap_or(u32::MAX).to_le_bytes();
     out[start + 4..start + 8].copy_from_slice(&length);
-    out.extend(length);
+    out.extend_from_slice(&length);
+}
+
+/// All at once: a packet's block is mostly words, and there may be a million of them in a second.
+fn words<const N: usize>(out: &mut Vec<u8>, words: [u32; N]) {
+    out.extend_from_slice(words.map(u32::to_le_bytes).as_flattened());
 }
 
 fn options(out: &mut Vec<u8>, list: &[Coded<'_>]) {
@@ -127,7 +131,7 @@ fn option(out: &mut Vec<u8>, code: u16, value: &[u8]) {
 }
 
 fn pad(out: &mut Vec<u8>, length: usize) {
-    out.resize(out.len() + (length.next_multiple_of(4) - length), 0);
+    out.extend_from_slice(&[0; 3][..length.next_multiple_of(4) - length]);
 }
 
 /// The lower 32 bits.

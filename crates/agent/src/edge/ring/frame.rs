@@ -140,6 +140,28 @@ pub struct BadBlock {
     pub what: &'static str,
 }
 
+/// What the kernel tells of a frame, and where the frame is in its block.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Header {
+    time_ns: u64,
+    clock: Clock,
+    direction: Direction,
+    vlan: Option<Vlan>,
+    start: usize,
+    end: usize,
+    original_len: u32,
+    interface_index: u32,
+}
+
+impl Header {
+    /// With its bytes: `None` if that is another block than it was read from.
+    pub(super) fn frame(self, block: &[u8]) -> Option<Frame<'_>> {
+        let Self { time_ns, clock, direction, vlan, start, end, original_len, interface_index } = self;
+        let bytes = block.get(start..end)?;
+        Some(Frame { time_ns, clock, direction, vlan, bytes, original_len, interface_index })
+    }
+}
+
 /// A place in a block.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Cursor {
@@ -161,22 +183,23 @@ impl Cursor {
         Self { left: 0, ..self }
     }
 
-    /// The frame here, and the place of the next one.
-    pub(super) fn frame(self, block: &[u8]) -> Result<(Frame<'_>, Self), BadBlock> {
+    /// What is told of the frame here, and the place of the next one.
+    pub(super) fn read(self, block: &[u8]) -> Result<(Header, Self), BadBlock> {
         let bad = |what| BadBlock { at: self.at, block_bytes: block.len(), what };
         let rest = block.get(self.at..).ok_or_else(|| bad("a frame would start behind the end"))?;
         let header: &[u8; HEADER_BYTES] = rest.first_chunk().ok_or_else(|| bad("a header is cut off"))?;
         let field = |at| number(header, at).unwrap_or(0);
         let start = usize::from(half(header, MAC_AT));
         let kept = usize::try_from(field(KEPT_AT)).unwrap_or(usize::MAX);
-        let bytes = start.checked_add(kept).and_then(|end| rest.get(start..end));
-        let bytes = bytes.ok_or_else(|| bad("a frame goes on behind the end"))?;
-        let frame = Frame {
+        let end = start.checked_add(kept).filter(|end| *end <= rest.len());
+        let end = end.ok_or_else(|| bad("a frame goes on behind the end"))?;
+        let read = Header {
             time_ns: u64::from(field(SECONDS_AT)) * 1_000_000_000 + u64::from(field(NANOSECONDS_AT)),
             clock: clock(field(STATUS_AT)),
             direction: Direction::of(header[KIND_AT]),
             vlan: vlan(header),
-            bytes,
+            start: self.at + start,
+            end: self.at + end,
             original_len: field(LENGTH_AT),
             interface_index: field(INDEX_AT),
         };
@@ -184,7 +207,7 @@ impl Cursor {
         if self.left > 1 && step < HEADER_BYTES {
             return Err(bad("the next frame would be inside of this one's header"));
         }
-        Ok((frame, Self { at: self.at.saturating_add(step), left: self.left.saturating_sub(1) }))
+        Ok((read, Self { at: self.at.saturating_add(step), left: self.left.saturating_sub(1) }))
     }
 
     /// When the frame here passed.

@@ -180,13 +180,13 @@ impl Rings {
     /// The ring from which the next frame is to be taken now.
     fn due(&mut self) -> Option<usize> {
         if let [only] = self.all.as_mut_slice() {
-            return only.head().map(|_| 0);
+            return only.ready().map(|_| 0);
         }
         let mut first: Option<(usize, u64)> = None;
         let (mut silent, mut pressed) = (false, false);
         for (nth, ring) in self.all.iter_mut().enumerate() {
             match ring.head() {
-                Some((_, time_ns)) if first.is_none_or(|(_, earliest)| time_ns < earliest) => {
+                Some(time_ns) if first.is_none_or(|(_, earliest)| time_ns < earliest) => {
                     first = Some((nth, time_ns));
                 }
                 Some(_) => {}
@@ -258,7 +258,7 @@ impl Rings {
 
     /// Waits for a ring to have something, or for the time after which held frames are due; says whether to stop.
     fn wait(&mut self, left: Duration, stop: Option<BorrowedFd<'_>>) -> Result<bool, RingError> {
-        let held = self.all.iter_mut().any(|ring| ring.head().is_some());
+        let held = self.all.iter_mut().any(|ring| ring.ready().is_some());
         // Rings with a block that waits are readable already: then only the time counts, and the silent ones.
         let listened: Vec<&Ring> = self.all.iter().filter(|ring| !(held && ring.cursor.is_some())).collect();
         let listened = listened.into_iter().filter(|ring| ring.state != State::Gone);

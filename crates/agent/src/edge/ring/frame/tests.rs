@@ -31,9 +31,9 @@ fn block(frames: &[&[u8]]) -> Vec<u8> {
 fn read(block: &[u8]) -> (Vec<Vec<u8>>, Option<BadBlock>) {
     let (mut cursor, mut frames) = (Cursor::start(block), Vec::new());
     while cursor.left > 0 {
-        match cursor.frame(block) {
-            Ok((frame, next)) => {
-                frames.push(frame.bytes.to_vec());
+        match cursor.read(block) {
+            Ok((header, next)) => {
+                frames.push(header.frame(block).unwrap().bytes.to_vec());
                 cursor = next;
             }
             Err(bad) => return (frames, Some(bad)),
@@ -67,7 +67,8 @@ fn a_frame_that_follows_itself_is_refused() {
 fn the_tag_is_put_back_between_addresses_and_type() {
     let bytes: Vec<u8> = (0..20).collect();
     let block = block(&[&bytes]);
-    let (mut frame, _) = Cursor::start(&block).frame(&block).unwrap();
+    let (header, _) = Cursor::start(&block).read(&block).unwrap();
+    let mut frame = header.frame(&block).unwrap();
     let mut room = vec![0xaa; 3];
     assert_eq!(frame.whole(&mut room), (&bytes[..], 20));
     frame.vlan = Some(Vlan { ethertype: 0x88a8, tag: 0x6029 });
