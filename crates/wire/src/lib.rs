@@ -25,6 +25,7 @@ mod icmp;
 mod key;
 mod packet;
 mod stop;
+pub mod stream;
 mod text;
 mod transport;
 

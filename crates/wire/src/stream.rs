@@ -1,0 +1,58 @@
+//! The bytes of TCP connections in their order, put together from segments as they were seen.
+
+/// One end of a connection. Which of them is a server is for the reader of the bytes to find out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Side {
+    /// Who opened the connection; where that was not seen, whose segment was seen first.
+    First,
+    /// The other.
+    Second,
+}
+
+impl Side {
+    /// The end across.
+    #[must_use]
+    pub fn other(self) -> Self {
+        match self {
+            Self::First => Self::Second,
+            Self::Second => Self::First,
+        }
+    }
+}
+
+/// Bytes of one side, in their order and each once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Piece<'a> {
+    /// The bytes; never none.
+    pub bytes: &'a [u8],
+    /// How many bytes the side had sent before them: 0 is the first one after its SYN, or the first one seen.
+    pub offset: u64,
+    /// When they were seen first, in nanoseconds since 1970.
+    pub time_ns: u64,
+    /// Whether a segment begins with the first of them: there a message may begin.
+    pub starts_segment: bool,
+}
+
+/// Bytes of one side that will not come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Gap {
+    /// How many.
+    pub missing: u64,
+    /// How many bytes the side had sent before them.
+    pub offset: u64,
+    /// When it was clear that they will not come, in nanoseconds since 1970.
+    pub time_ns: u64,
+    /// Why.
+    pub why: Missing,
+}
+
+/// Why bytes will not come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Missing {
+    /// The other side has acknowledged them, and they were not seen.
+    Lost,
+    /// They were cut off when the packet was captured.
+    Cut,
+    /// What was waiting for them became too much.
+    GivenUp,
+}
