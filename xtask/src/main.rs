@@ -67,8 +67,15 @@ fn say(text: &str) {
 
 /// The programs that every task with hosts needs, and the Debian packages that have them.
 const LAB: [(&str, &str); 3] = [("nft", "nftables"), ("ping", "iputils-ping"), ("ip", "iproute2")];
-/// What the tests need on top; tcpdump brings libpcap, which compiles filters.
-const TESTS: [(&str, &str); 2] = [("setpriv", "util-linux"), ("tcpdump", "tcpdump")];
+/// What the tests need on top; tcpdump brings libpcap, which compiles filters, `mariadb_config` the library of the
+/// clients that the tests make.
+const TESTS: [(&str, &str); 5] = [
+    ("setpriv", "util-linux"),
+    ("tcpdump", "tcpdump"),
+    ("cc", "gcc"),
+    ("mariadb_config", "libmariadb-dev"),
+    ("openssl", "openssl"),
+];
 /// The peer of the bench `capture`.
 const PEER_OF_CAPTURE: [(&str, &str); 1] = [("tshark", "tshark")];
 /// The benches that need Docker engines.

@@ -4,17 +4,13 @@
 
 mod common;
 
-use std::io::{BufRead as _, BufReader, Read as _};
-use std::path::{Path, PathBuf};
-use std::process::{Child, Stdio};
-use std::time::Instant;
+use std::path::Path;
 
 use byway_agent::edge::capture_file::CaptureFile;
 use byway_lab::{Lab, Topology};
 use byway_wire::{Frame, LinkType};
-use common::{BYWAY, PATIENCE, attempt, quiet_lab, run};
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
+use common::tcpdump::Tcpdump;
+use common::{BYWAY, attempt, quiet_lab, run};
 use serde_json::Value;
 
 const C42: &str = "172.42.0.2";
@@ -45,54 +41,9 @@ fn two_hosts(nat: bool) -> Lab {
     lab
 }
 
-/// A tcpdump that is ended with the test.
-struct Tcpdump {
-    child: Child,
-    file: PathBuf,
-}
-
-impl Tcpdump {
-    /// Starts it, and waits until it listens.
-    fn start(lab: &Lab, node: &str, file: &Path, options: &[&str]) -> Self {
-        let mut child = lab
-            .command(node, "tcpdump")
-            .args(["-n", "-U", "-Z", "root", "-w"])
-            .arg(file)
-            .args(options)
-            .args(["icmp or udp port 98 or udp port 99"])
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut said = BufReader::new(child.stderr.take().unwrap());
-        let mut line = String::new();
-        while !line.contains("listening on") {
-            line.clear();
-            assert_ne!(said.read_line(&mut line).unwrap(), 0, "{node}: tcpdump has ended");
-        }
-        child.stderr = Some(said.into_inner());
-        Self { child, file: file.to_owned() }
-    }
-
-    /// Waits until the last packets are in the file (`times` of them), and ends it.
-    fn finish(mut self, times: usize) {
-        let deadline = Instant::now() + PATIENCE;
-        while lasts(&self.file) < times {
-            assert!(Instant::now() < deadline, "{}: the last packets do not come", self.file.display());
-            std::thread::yield_now();
-        }
-        kill(Pid::from_raw(i32::try_from(self.child.id()).unwrap()), Signal::SIGINT).unwrap();
-        assert!(self.child.wait().unwrap().success());
-    }
-}
-
-impl Drop for Tcpdump {
-    fn drop(&mut self) {
-        // It has ended already, or the test has failed.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
+/// Starts a tcpdump for the traffic of these stories.
+fn listen(lab: &Lab, node: &str, file: &Path, options: &[&str]) -> Tcpdump {
+    Tcpdump::start(lab, node, file, &[options, &["icmp or udp port 98 or udp port 99"]].concat())
 }
 
 /// How many of the last packets are in a file that is being written.
@@ -145,10 +96,10 @@ fn a_router_that_captures_on_any_interface_shows_the_way_in_and_out() {
         [("sll2.pcap", &["-i", "any"][..]), ("sll.pcap", &["-i", "any", "-y", "LINUX_SLL"])]
     {
         let file = folder.path().join(name);
-        let tcpdump = Tcpdump::start(&lab, "docker41", &file, options);
+        let tcpdump = listen(&lab, "docker41", &file, options);
         traffic(&lab);
         run(&lab, "c41", LAST);
-        tcpdump.finish(6);
+        tcpdump.finish(|file| lasts(file) >= 6);
         let (code, traced) = trace(&[&file]);
         assert_eq!(code, Some(0), "{traced:#}");
         assert_eq!(ttls(&traced, "echo request"), [[64, 64, 63]], "{traced:#}");
@@ -162,12 +113,12 @@ fn one_file_per_host_whose_clocks_are_an_hour_apart() {
     let lab = two_hosts(false);
     let folder = tempfile::tempdir().unwrap();
     let [near, far] = ["c41.pcap", "c42.pcap"].map(|name| folder.path().join(name));
-    let here = Tcpdump::start(&lab, "c41", &near, &["-i", "eth0"]);
-    let there = Tcpdump::start(&lab, "c42", &far, &["-i", "eth0"]);
+    let here = listen(&lab, "c41", &near, &["-i", "eth0"]);
+    let there = listen(&lab, "c42", &far, &["-i", "eth0"]);
     traffic(&lab);
     run(&lab, "c41", LAST);
-    here.finish(2);
-    there.finish(2);
+    here.finish(|file| lasts(file) >= 2);
+    there.finish(|file| lasts(file) >= 2);
     set_clock(&far, 3600);
     let (code, traced) = trace(&[&far, &near]);
     assert_eq!(code, Some(0), "{traced:#}");
@@ -189,9 +140,9 @@ fn both_sides_of_nat_and_a_rule_that_drops_a_port_behind_it() {
     let [inside, outside, beyond] =
         ["1-inside.pcap", "2-outside.pcap", "3-c42.pcap"].map(|name| folder.path().join(name));
     let captures = [
-        Tcpdump::start(&lab, "c41", &inside, &["-i", "eth0"]),
-        Tcpdump::start(&lab, "docker42", &outside, &["-i", "eth0"]),
-        Tcpdump::start(&lab, "c42", &beyond, &["-i", "eth0"]),
+        listen(&lab, "c41", &inside, &["-i", "eth0"]),
+        listen(&lab, "docker42", &outside, &["-i", "eth0"]),
+        listen(&lab, "c42", &beyond, &["-i", "eth0"]),
     ];
     // What all files have before and after shows that they were being written in between.
     traffic(&lab);
@@ -202,7 +153,7 @@ fn both_sides_of_nat_and_a_rule_that_drops_a_port_behind_it() {
     }
     run(&lab, "c41", LAST);
     for capture in captures {
-        capture.finish(2);
+        capture.finish(|file| lasts(file) >= 2);
     }
     set_clock(&outside, 86_400);
     let (code, traced) = trace(&[&inside, &outside, &beyond]);
@@ -229,9 +180,9 @@ fn a_file_that_was_cut_gives_what_was_readable_and_the_place() {
     let lab = two_hosts(false);
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("any.pcap");
-    let tcpdump = Tcpdump::start(&lab, "docker41", &file, &["-i", "any"]);
+    let tcpdump = listen(&lab, "docker41", &file, &["-i", "any"]);
     run(&lab, "c41", LAST);
-    tcpdump.finish(6);
+    tcpdump.finish(|file| lasts(file) >= 6);
     let whole = std::fs::read(&file).unwrap();
     std::fs::write(&file, &whole[..whole.len() - 5]).unwrap();
     let (code, traced) = trace(&[&file]);

@@ -43,6 +43,19 @@ impl Engines {
         bail!("there is no {} (`cargo xtask engines{option}` makes it)", path.display())
     }
 
+    /// The root in which `MariaDB` is, server and client.
+    ///
+    /// # Errors
+    /// When it was not made.
+    pub fn mariadb(&self) -> Result<PathBuf> {
+        let roots = self.folder.join("roots");
+        // The stamp is written last: without it the root is half made.
+        if roots.join("mariadb.stamp").is_file() {
+            return Ok(roots.join("mariadb"));
+        }
+        bail!("there is no MariaDB in {} (`cargo xtask engines --mariadb` makes it)", roots.display())
+    }
+
     /// Complains about the first engine of a topology that is not here.
     pub(crate) fn check(&self, topology: &Topology) -> Result<()> {
         for engine in topology.hosts.iter().filter_map(|host| host.engine.as_ref()) {

@@ -58,6 +58,7 @@ static void in_one_go(MYSQL *db)
     MYSQL_STMT *statement = mysql_stmt_init(db);
     mysql_stmt_attr_set(statement, STMT_ATTR_PREBIND_PARAMS, &parameters);
     must_stmt(statement, mysql_stmt_bind_param(statement, binds), "bind");
+    executions++;
     must_stmt(statement, mariadb_stmt_execute_direct(statement, "select ? + 1, ?", 15), "execute direct");
     mysql_stmt_store_result(statement);
     mysql_stmt_free_result(statement);
@@ -66,6 +67,7 @@ static void in_one_go(MYSQL *db)
     mysql_stmt_close(statement);
     statement = mysql_stmt_init(db);
     mysql_stmt_attr_set(statement, STMT_ATTR_PREBIND_PARAMS, &none);
+    executions++;
     must_stmt(statement, mariadb_stmt_execute_direct(statement, "do 7", 4), "execute direct");
     mysql_stmt_close(statement);
     statement = mysql_stmt_init(db);

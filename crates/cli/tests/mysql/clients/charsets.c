@@ -3,6 +3,7 @@
 
 static void set(MYSQL *db, const char *charset)
 {
+    queries++;
     must(db, mysql_set_character_set(db, charset), charset);
 }
 

@@ -8,11 +8,16 @@
  *   count=NUMBER     how many, where a client says of what
  *   threads=NUMBER   connections at once, where a client has several
  *   user=NAME        somebody else than `byway`
+ *   prepared         the same with prepared statements, where a client can
+ *
+ * At its end each tells on its standard output how many statements and executions it has sent. With SSLKEYLOGFILE in
+ * the environment the secrets of its encrypted connections go there (keylog.c).
  */
 #pragma once
 
 #include <mysql.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -23,12 +28,21 @@ typedef struct {
     const char *host;
     unsigned port;
     int compresses;
+    int prepares;
     const char *tls;
     const char *charset;
     const char *user;
     long count;
     int threads;
 } Options;
+
+/* What was sent so far, over all connections: COM_QUERY, and all forms of EXECUTE. */
+static atomic_long queries, executions;
+
+__attribute__((unused)) static void tell_counts(void)
+{
+    printf("%ld %ld\n", atomic_load(&queries), atomic_load(&executions));
+}
 
 __attribute__((format(printf, 1, 2), noreturn, unused)) static void fail(const char *format, ...)
 {
@@ -44,11 +58,14 @@ __attribute__((unused)) static Options options(int argc, char **argv)
 {
     if (argc < 3)
         fail("%s HOST PORT [OPTION...]", argv[0]);
+    atexit(tell_counts);
     Options found = {.host = argv[1], .port = atoi(argv[2]), .charset = "utf8mb4", .user = "byway", .count = 100, .threads = 1};
     for (int nth = 3; nth < argc; nth++) {
         const char *word = argv[nth];
         if (!strcmp(word, "compress"))
             found.compresses = 1;
+        else if (!strcmp(word, "prepared"))
+            found.prepares = 1;
         else if (!strcmp(word, "tls1.2"))
             found.tls = "TLSv1.2";
         else if (!strcmp(word, "tls1.3"))
@@ -107,6 +124,7 @@ __attribute__((unused)) static void read_all(MYSQL *db, unsigned expected)
 /* A statement of any bytes. */
 __attribute__((unused)) static void say_bytes(MYSQL *db, const char *text, unsigned long length, unsigned expected)
 {
+    queries++;
     mysql_real_query(db, text, length);
     read_all(db, expected);
 }
@@ -144,6 +162,7 @@ __attribute__((unused)) static MYSQL_STMT *prepare(MYSQL *db, const char *text)
 /* Executes it and fetches every row. */
 __attribute__((unused)) static void execute(MYSQL_STMT *statement)
 {
+    executions++;
     must_stmt(statement, mysql_stmt_execute(statement), "execute");
     do {
         int more = mysql_stmt_field_count(statement) ? 0 : MYSQL_NO_DATA;

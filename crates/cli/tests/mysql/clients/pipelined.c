@@ -10,6 +10,7 @@ int main(int argc, char **argv)
         for (int nth = 0; nth < together; nth++) {
             char text[200];
             const int length = snprintf(text, sizeof text, "select %ld, repeat('p', %d) /* of %d */", sent + nth, nth * nth * 10, together);
+            queries++;
             must(db, mysql_send_query(db, text, length), "send");
         }
         for (int nth = 0; nth < together; nth++) {

@@ -155,6 +155,7 @@ static void cursor(MYSQL *db)
     mysql_stmt_attr_set(statement, STMT_ATTR_CURSOR_TYPE, &kind);
     mysql_stmt_attr_set(statement, STMT_ATTR_PREFETCH_ROWS, &rows);
     bind(statement, &one);
+    executions++;
     must_stmt(statement, mysql_stmt_execute(statement), "execute");
     for (int nth = 0; nth < 10; nth++)
         must_stmt(statement, mysql_stmt_fetch(statement) == 1, "fetch");
@@ -162,6 +163,16 @@ static void cursor(MYSQL *db)
     while (mysql_stmt_fetch(statement) == 0)
         continue;
     mysql_stmt_free_result(statement);
+    execute(statement);
+    mysql_stmt_close(statement);
+}
+
+/* Texts of a statement lose their ends as well. */
+static void ends(MYSQL *db)
+{
+    MYSQL_BIND one = bind_text("end");
+    MYSQL_STMT *statement = prepare(db, " \n select ? ; ");
+    bind(statement, &one);
     execute(statement);
     mysql_stmt_close(statement);
 }
@@ -176,6 +187,7 @@ static void failures(MYSQL *db)
     statement = prepare(db, "insert into strict_ones (id) values (?)");
     bind(statement, &one);
     execute(statement);
+    executions++;
     if (!mysql_stmt_execute(statement) || mysql_stmt_errno(statement) != 1062)
         fail("the same key twice: %s", mysql_stmt_error(statement));
     mysql_stmt_close(statement);
@@ -219,6 +231,7 @@ int main(int argc, char **argv)
     nulls(db);
     long_data(db);
     cursor(db);
+    ends(db);
     failures(db);
     several(db);
     mysql_close(db);

@@ -22,6 +22,17 @@ static void statements(MYSQL *db)
     say_wrongly(db, "signal sqlstate '45000' set message_text = 'ours, \xc3\xa4 or not'", 1644);
 }
 
+/* The server takes spaces and semicolons off the ends before it looks at anything: its log has none of them. */
+static void ends(MYSQL *db)
+{
+    say(db, "  select 5 ; \n ");
+    say(db, "select 6;");
+    say(db, "select 7;;  ");
+    say(db, "\n\tselect 8");
+    say(db, "select 1;select 2;");
+    say_wrongly(db, "   ", 1065);
+}
+
 static void several_results(MYSQL *db)
 {
     say(db, "select 1; select 2; do 3;select 4");
@@ -63,11 +74,25 @@ static void a_wrong_login(const Options *told)
     mysql_close(db);
 }
 
-/* One connection kills the other, whose statement stays without an answer or ends with an error. */
+/* One connection kills the other, whose statement stays without an answer or ends with an error. It stands in the
+ * log only if the server has begun with it, so that is waited for. */
 static void a_kill(const Options *told)
 {
     MYSQL *victim = dial(told), *killer = dial(told);
+    queries++;
     mysql_send_query(victim, "select sleep(100)", 17);
+    char question[200];
+    const int length = snprintf(question, sizeof question,
+                                "select 1 from information_schema.processlist where id = %lu and state = 'User sleep'",
+                                mysql_thread_id(victim));
+    for (my_ulonglong found = 0; !found;) {
+        queries++;
+        must(killer, mysql_real_query(killer, question, length), question);
+        MYSQL_RES *result = mysql_store_result(killer);
+        found = mysql_num_rows(result);
+        mysql_free_result(result);
+    }
+    queries++;
     must(killer, mysql_kill(killer, mysql_thread_id(victim)), "kill");
     if (!mysql_read_query_result(victim))
         mysql_free_result(mysql_store_result(victim));
@@ -80,6 +105,7 @@ int main(int argc, char **argv)
     const Options told = options(argc, argv);
     MYSQL *db = dial(&told);
     statements(db);
+    ends(db);
     several_results(db);
     commands(db);
     mysql_close(db);

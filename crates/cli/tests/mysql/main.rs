@@ -1,0 +1,10 @@
+//! `MariaDB` and its clients on the wire, and what the server has logged.
+
+#![allow(clippy::unwrap_used, reason = "for tests only")]
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod imperfect;
+mod rig;
+mod truth;
