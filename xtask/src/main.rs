@@ -113,6 +113,9 @@ fn bench(names: &[&str]) -> Outcome {
     if is_wanted(&"capture") {
         packages::install(&PEER_OF_CAPTURE)?;
     }
+    if packages::is_root() && is_wanted(&"mysql") {
+        engines::set_up(true)?;
+    }
     if packages::is_root() && ENGINES_BENCHES.iter().any(is_wanted) {
         engines::set_up(false)?;
     }

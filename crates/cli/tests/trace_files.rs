@@ -4,6 +4,7 @@
 
 mod common;
 
+use std::io::Read as _;
 use std::path::Path;
 
 use byway_agent::edge::capture_file::CaptureFile;

@@ -30,6 +30,12 @@ impl Engines {
         Ok(Self { folder: base.join("byway") })
     }
 
+    /// The folder of all of it, in which others may keep what is costly to make as well.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
     /// The tar file of an image, `busybox` or `mariadb`, as `docker import` takes it.
     ///
     /// # Errors

@@ -77,7 +77,8 @@ const USUAL: Script = Script {
     form: Form::Plain,
 };
 
-const fn client(
+/// A client's usual way.
+pub const fn client(
     name: &'static str,
     client: &'static str,
     options: &'static [&'static str],

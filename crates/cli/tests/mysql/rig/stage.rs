@@ -59,6 +59,13 @@ impl Stage {
         stage
     }
 
+    /// From now on each segment is a frame of its own, as between machines: nobody hands over larger ones.
+    pub fn with_small_frames(&self) {
+        for node in [CLIENTS, SERVER] {
+            run(&self.lab, node, "ip link set dev eth0 gso_max_segs 1");
+        }
+    }
+
     /// How long the log is.
     pub fn log_bytes(&self) -> u64 {
         run(&self.lab, SERVER, &format!("stat -c %s {LOG}")).trim().parse().unwrap()
