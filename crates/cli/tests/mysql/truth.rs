@@ -1,7 +1,8 @@
 //! The truth itself: what is captured, logged and counted says the same, before anything is decoded.
 
 use std::fs;
-use std::path::Path;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
 
 use byway_lab::Holder;
 
@@ -112,13 +113,19 @@ fn what_is_lost_on_the_road_comes_again() {
 
 #[test]
 fn nothing_is_left_behind() {
-    let stage = Stage::raise(Road::Plain);
-    let (lab, folder) = (stage.lab.name().to_owned(), stage.folder.path().to_owned());
-    assert!(processes_of(&lab).iter().any(|line| line.contains("mariadbd")), "the server runs");
-    drop(stage);
-    assert_eq!(processes_of(&lab), [""; 0]);
-    assert!(Holder::find(&lab).is_err(), "the lab is gone");
-    assert!(!folder.exists(), "so are its files");
+    for is_broken_off in [false, true] {
+        let (mut lab, mut folder) = (String::new(), PathBuf::new());
+        let story = AssertUnwindSafe(|| {
+            let stage = Stage::raise(Road::Plain);
+            (lab, folder) = (stage.lab.name().to_owned(), stage.folder.path().to_owned());
+            assert!(processes_of(&lab).iter().any(|line| line.contains("mariadbd")), "the server runs");
+            assert!(!is_broken_off, "on purpose");
+        });
+        assert_eq!(catch_unwind(story).is_err(), is_broken_off);
+        assert_eq!(processes_of(&lab), [""; 0]);
+        assert!(Holder::find(&lab).is_err(), "the lab is gone");
+        assert!(!folder.exists(), "so are its files");
+    }
 }
 
 /// The command lines of all processes that name a lab.

@@ -10,17 +10,18 @@ use byway_lab::{Engines, Lab};
 const SHARED: [(&str, &str); 2] =
     [("client.h", include_str!("../clients/client.h")), ("keylog.c", include_str!("../clients/keylog.c"))];
 /// Each by its name.
-const SOURCES: [(&str, &str); 8] = [
+const SOURCES: [(&str, &str); 9] = [
     ("bulk", include_str!("../clients/bulk.c")),
     ("charsets", include_str!("../clients/charsets.c")),
     ("infile", include_str!("../clients/infile.c")),
     ("large", include_str!("../clients/large.c")),
     ("load", include_str!("../clients/load.c")),
+    ("newer", include_str!("../clients/newer.c")),
     ("pipelined", include_str!("../clients/pipelined.c")),
     ("prepared", include_str!("../clients/prepared.c")),
     ("session", include_str!("../clients/session.c")),
 ];
-/// Where a server's port is asked for, in the words of the compiler's caller.
+/// What knows where libmariadb is.
 const CONFIG: &str = "mariadb_config";
 
 /// What a client says that it has sent.
