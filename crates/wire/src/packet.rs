@@ -53,6 +53,9 @@ pub struct Packet<'a> {
     /// Its length in bytes with all headers, by its own word; 0 where the sender left that to the network
     /// card (segmentation offload of more than 64 KiB).
     pub length: u32,
+    /// How much of that is left for what it carries, with the transport's header; where the sender left the length
+    /// to the network card, as many bytes as are there. A snap length does not make it less.
+    pub carried_length: u32,
     /// What it carries.
     pub transport: Transport<'a>,
     /// Where reading ended before the end, if it did.
@@ -90,9 +93,9 @@ impl<'a> Packet<'a> {
         let flags = u16_at(header, 6);
         let part = Fragment { offset: (flags & 0x1fff) * 8, more: flags & 0x2000 != 0 };
         let (fragment, protocol) = (part.is_part().then_some(part), header[9]);
-        let (transport, stop) = match v4_payload(bytes, header) {
-            Ok((payload, cut)) => carried(protocol, payload, fragment, cut),
-            Err(stop) => (Transport::Other(&[]), Some(stop)),
+        let (carried_length, (transport, stop)) = match v4_payload(bytes, header) {
+            Ok((payload, cut)) => (promised(payload, cut), carried(protocol, payload, fragment, cut)),
+            Err(stop) => (0, (Transport::Other(&[]), Some(stop))),
         };
         Ok(Self {
             source: Ipv4Addr::from(u32_at(header, 12)).into(),
@@ -103,6 +106,7 @@ impl<'a> Packet<'a> {
             fragment,
             protocol,
             length: u16_at(header, 2).into(),
+            carried_length,
             transport,
             stop,
         })
@@ -113,10 +117,10 @@ impl<'a> Packet<'a> {
         if header[0] >> 4 != 6 {
             return Err(Stop::Malformed { layer: Layer::Ipv6, what: "the version is not 6" });
         }
-        let promised = u16_at(header, 4);
+        let length = u16_at(header, 4);
         let address = |at: usize| Ipv6Addr::from(std::array::from_fn::<u8, 16, _>(|nth| header[at + nth]));
         // 0 promises nothing: a jumbogram, or the sender left the length to the network card.
-        let (payload, cut) = if promised == 0 { (rest, None) } else { bound(rest, promised.into()) };
+        let (payload, cut) = if length == 0 { (rest, None) } else { bound(rest, length.into()) };
         let walk = Walk::over(header[6], payload);
         let fragment = walk.fragment.filter(|part| part.is_part());
         let (transport, stop) = match walk.stop {
@@ -131,7 +135,8 @@ impl<'a> Packet<'a> {
             dont_fragment: true,
             fragment,
             protocol: walk.protocol,
-            length: if promised == 0 { 0 } else { 40 + u32::from(promised) },
+            length: if length == 0 { 0 } else { 40 + u32::from(length) },
+            carried_length: promised(payload, cut).saturating_sub(bytes_of(payload) - bytes_of(walk.rest)),
             transport,
             stop,
         })
@@ -184,6 +189,18 @@ fn bound(rest: &[u8], needed: usize) -> (&[u8], Option<Stop>) {
         Some(payload) => (payload, None),
         None => (rest, Some(Stop::CutShort { layer: Layer::Payload, needed, had: rest.len() })),
     }
+}
+
+/// As many bytes as were promised, whether they are there or not.
+fn promised(payload: &[u8], cut: Option<Stop>) -> u32 {
+    match cut {
+        Some(Stop::CutShort { needed, .. }) => u32::try_from(needed).unwrap_or(u32::MAX),
+        _ => bytes_of(payload),
+    }
+}
+
+fn bytes_of(bytes: &[u8]) -> u32 {
+    u32::try_from(bytes.len()).unwrap_or(u32::MAX)
 }
 
 /// What lies behind the IPv6 extension headers.

@@ -1,4 +1,39 @@
 //! The bytes of TCP connections in their order, put together from segments as they were seen.
+//!
+//! ```text
+//! packets of many points ──> fragments put together ──> Streams: one table of connections
+//!                                                          └─> Connection: both halves, what waits, holes
+//!                                                                 └─> Readers: sighting | piece | gap | end
+//! ```
+//!
+//! Every byte is handed out once, at its offset, whatever the segments were: split anew, repeated, out of order, seen at
+//! several points. Across the two directions the order is that of cause: what somebody sent after having acknowledged
+//! some bytes comes after these bytes, also where the file has it the other way round.
+//!
+//! Nothing waits for ever. Bytes count as missing when the other side has acknowledged them and
+//! [`PATIENCE_PACKETS`] more packets of the connection or [`PATIENCE_NS`] have passed, when too much waits for them, or
+//! when the capture ends. What was missing is a [`Gap`]; what comes after all is too late and only counted.
+//!
+//! A connection is its addresses and ports. One that is seen before and behind a NAT is two, and whoever knows of the
+//! NAT joins them.
+
+mod ages;
+mod connection;
+mod counts;
+mod fragments;
+mod half;
+mod readers;
+mod segment;
+mod streams;
+mod table;
+mod waiting;
+
+pub use connection::{PATIENCE_NS, PATIENCE_PACKETS, STRAYS_MAX, WINDOW_MAX};
+pub use counts::{Counts, Limits};
+pub use fragments::{FRAGMENT_BYTES_MAX, FRAGMENT_PATIENCE_NS, FRAGMENTS_MAX, PARTS_MAX};
+pub use half::POINTS_MAX;
+pub use readers::{End, Ends, Interest, Readers, Seen, Sighting};
+pub use streams::Streams;
 
 /// One end of a connection. Which of them is a server is for the reader of the bytes to find out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
