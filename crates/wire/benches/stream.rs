@@ -66,6 +66,10 @@ fn frames() -> Vec<Vec<u8>> {
     frames
 }
 
+fn decode(bytes: &Vec<u8>) -> Frame<'_> {
+    Frame::decode(LinkType::Ethernet, bytes)
+}
+
 fn run(frames: &[Frame<'_>], points: usize, interest: Interest) -> u64 {
     let mut readers = Counting { bytes: 0, interest };
     let mut streams = Streams::new(Limits::default(), 7);
@@ -81,7 +85,6 @@ fn run(frames: &[Frame<'_>], points: usize, interest: Interest) -> u64 {
 
 fn stream(criterion: &mut Criterion) {
     let frames = frames();
-    let decode = |bytes: &Vec<u8>| -> Frame<'_> { Frame::decode(LinkType::Ethernet, bytes) };
     let decoded: Vec<Frame<'_>> = frames.iter().map(decode).collect();
     let mut swapped = decoded.clone();
     swapped.chunks_exact_mut(97).for_each(|some| some.swap(3, 90));

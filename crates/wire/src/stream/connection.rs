@@ -252,6 +252,9 @@ impl<T> Connection<T> {
         self.strays = 0;
         if let Some(reader) = self.reader(out) {
             out.readers.sighting(reader, side, &sighting);
+            if let Some(waiting) = &mut self.waiting {
+                waiting.relax(side, from, to, needs);
+            }
             if is_new {
                 self.put(side, &fresh, How { needs, since: self.since(segment.time_ns) }, out);
             }

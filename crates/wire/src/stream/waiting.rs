@@ -88,6 +88,15 @@ impl Waiting {
         }
     }
 
+    /// These bytes came once more, in a segment whose sender had acknowledged less: sent earlier, though it came later.
+    pub(super) fn relax(&mut self, side: Side, from: u64, to: u64, needs: u64) {
+        for (_, part) in self.sides[side as usize].range_mut(from..to.max(from)) {
+            if part.end <= to {
+                part.how.needs = part.how.needs.min(needs);
+            }
+        }
+    }
+
     fn put(&mut self, side: Side, from: u64, part: Part) {
         self.bytes += part.weight();
         self.sides[side as usize].insert(from, part);
