@@ -290,7 +290,7 @@ impl<T> Connection<T> {
             self.tell_missing(side, fresh.to, Missing::Cut, out);
         } else {
             out.counts.waited += 1;
-            self.halves[side as usize].reaches(fresh.to);
+            self.halves[side as usize].reaches(fresh.to, how.since);
             self.waiting.get_or_insert_default().insert(side, fresh, how);
         }
     }
@@ -340,7 +340,7 @@ impl<T> Connection<T> {
         let now = self.since(now_ns);
         let mine = &mut self.halves[side as usize];
         mine.advance(bytes, now);
-        mine.reaches(mine.next);
+        mine.reaches(mine.next, now);
         if interest == Interest::Nothing {
             (self.reading, self.waiting, self.closing) = (Reading::Unwanted, None, None);
         }
@@ -366,6 +366,13 @@ impl<T> Connection<T> {
     pub(super) fn look_again<R: Readers<Reader = T>>(&mut self, limit: usize, out: &mut Outlet<'_, R>) {
         self.go_on(limit, out);
         self.close(out);
+    }
+
+    /// Hands out what waits, and ends it: as it ended itself, or if it had not, for this reason.
+    pub(super) fn wind_up<R: Readers<Reader = T>>(&mut self, how: End, out: &mut Outlet<'_, R>) {
+        self.drain(out);
+        self.close(out);
+        self.end(how, out);
     }
 
     /// Waits for nothing any longer.
@@ -430,14 +437,26 @@ impl<T> Connection<T> {
     fn hole(&self, patience: Patience, now_ns: u64) -> Option<(Side, u64)> {
         SIDES.into_iter().find_map(|side| {
             let (mine, other) = (&self.halves[side as usize], &self.halves[side.other() as usize]);
-            let front = self.front(side);
+            let has_it = mine.acknowledged();
             // Where nothing comes the other way, nobody acknowledges.
-            let has_it = if other.is_seen { mine.acknowledged() } else { u64::MAX };
-            let until = front.map_or(mine.acknowledged(), |(from, _)| from.min(has_it));
-            let since = front.map_or(mine.ahead_since, |(_, how)| how.since);
-            let is_due = patience == Patience::None || self.is_overdue(since, now_ns);
+            let nobody_says = !other.is_seen && patience == Patience::Some;
+            let until = match self.front(side) {
+                Some((from, _)) if nobody_says => from,
+                Some((from, _)) => from.min(has_it),
+                None => has_it,
+            };
+            let is_due = patience == Patience::None || self.is_overdue(self.hole_since(side), now_ns);
             (until > mine.next && is_due).then_some((side, until))
         })
+    }
+
+    /// When it was first seen that bytes are missing: they were acknowledged, or others came from behind them.
+    fn hole_since(&self, side: Side) -> Since {
+        let mine = &self.halves[side as usize];
+        let age = |since: &Since| self.packets.wrapping_sub(since.packets);
+        let came = self.front(side).map(|(_, how)| how.since);
+        let acknowledged = (!mine.is_settled()).then_some(mine.ahead_since);
+        came.into_iter().chain(acknowledged).max_by_key(age).unwrap_or_default()
     }
 
     fn is_overdue(&self, since: Since, now_ns: u64) -> bool {
@@ -504,8 +523,8 @@ impl<T> Connection<T> {
         }
     }
 
-    /// Ends it as it is, unless it has ended. What waits must have been drained.
-    pub(super) fn end<R: Readers<Reader = T>>(&mut self, how: End, out: &mut Outlet<'_, R>) {
+    /// Ends it as it is, unless it has ended.
+    fn end<R: Readers<Reader = T>>(&mut self, how: End, out: &mut Outlet<'_, R>) {
         (self.waiting, self.closing) = (None, None);
         match std::mem::replace(&mut self.reading, Reading::Ended(None)) {
             Reading::On(mut reader) => {

@@ -142,6 +142,8 @@ impl Half {
         let offset = self.offset(acknowledgement, window).and_then(|offset| u64::try_from(offset).ok());
         let offset = offset.unwrap_or(0);
         if offset > self.acked {
+            // A FIN takes one number: more than that behind the guess is data.
+            self.reaches(offset.saturating_sub(1), now);
             if offset > self.next && self.acked <= self.next {
                 self.ahead_since = now;
             }
@@ -209,11 +211,11 @@ impl Half {
         self.fin = Fin::Guessed(self.next);
     }
 
-    /// Bytes came up to there: what was guessed of a FIN before is wrong.
+    /// There are bytes up to there. If a FIN was guessed before them, that was wrong.
     #[inline]
-    pub(super) fn reaches(&mut self, offset: u64) {
+    pub(super) fn reaches(&mut self, offset: u64, now: Since) {
         if matches!(self.fin, Fin::Guessed(guess) if offset > guess) {
-            self.fin = Fin::Unknown;
+            (self.fin, self.ahead_since) = (Fin::Unknown, now);
         }
     }
 

@@ -235,8 +235,7 @@ impl<T> Streams<T> {
         let (key, connection) = self.table.at(place);
         let mut out = Outlet { readers, counts: &mut self.counts, key, now_ns };
         self.waiting_bytes -= connection.waiting_bytes();
-        connection.drain(&mut out);
-        connection.end(how, &mut out);
+        connection.wind_up(how, &mut out);
     }
 
     /// It waits: it is looked at again later, and if all together wait for too much, the first of them goes on now.

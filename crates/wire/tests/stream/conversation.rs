@@ -1,5 +1,6 @@
 //! Two hosts that talk over TCP, and what a bad capture makes of it.
 
+use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
 
 use byway_wire::stream::Side;
@@ -21,7 +22,7 @@ pub(crate) struct Conversation {
 }
 
 /// A packet as it was sent.
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone, Copy)]
 pub(crate) struct Sent {
     pub(crate) side: Side,
     pub(crate) offset: u64,
@@ -88,25 +89,21 @@ impl Conversation {
 
     /// Some bytes are sent once more, with other boundaries and by a sender who has heard more since.
     pub(crate) fn repeat(&mut self, choices: &[(usize, u64)]) {
-        for (at, more) in choices {
-            let Some(sent) = self.packets.get(*at % self.packets.len()).copied() else { continue };
-            let later = (at % self.packets.len() + LATER).min(self.packets.len() - 4);
-            let is_plain = sent.length > 0 && sent.flags == 16;
-            if !is_plain || later < at % self.packets.len() + LATER {
+        for (number, (at, more)) in (10_000..).zip(choices) {
+            let at = at % self.packets.len();
+            let sent = self.packets[at];
+            let (known, later) = (at + LATER, at + 2 * LATER);
+            if sent.length == 0 || later + 4 > self.packets.len() {
                 continue;
             }
             let before = &self.packets[..later];
-            let sent_until = |side: Side| {
-                let ends =
-                    before.iter().filter(|sent| sent.side == side).map(|sent| sent.offset + sent.length);
-                ends.max().unwrap_or(0)
-            };
+            let ends = before[..known].iter().filter(|other| other.side == sent.side);
+            let sent_until = ends.map(|other| other.offset + other.length).max().unwrap_or(0);
             let heard =
-                before.iter().filter(|other| other.side == sent.side).map(|sent| sent.acknowledges).max();
-            let length = (sent.length + more).min(sent_until(sent.side) - sent.offset);
+                before.iter().filter(|other| other.side == sent.side).map(|other| other.acknowledges).max();
+            let length = (sent.length + more).min(sent_until - sent.offset);
             let acknowledges = heard.unwrap_or(0);
-            let identification = 10_000 + u32::try_from(*at).unwrap();
-            self.packets.insert(later, Sent { length, acknowledges, identification, ..sent });
+            self.packets.insert(later, Sent { length, acknowledges, identification: number, ..sent });
         }
     }
 
@@ -116,9 +113,12 @@ impl Conversation {
         self.packets = self.packets.iter().flat_map(copies).collect();
     }
 
-    /// Packets change places, but not those of the handshake.
+    /// Packets change places, but not those of the handshake; and a FIN is not acknowledged before it is there, as it
+    /// could then be taken for a byte.
     pub(crate) fn disorder(&mut self, choices: &[usize]) {
         let handshake = self.packets.iter().position(|sent| sent.length > 0).unwrap_or(0);
+        let last_fin = self.packets.iter().rposition(|sent| sent.flags & 1 != 0).unwrap_or(0);
+        let end = self.packets.split_off(last_fin + 1);
         let place = |nth: usize| nth + choices.iter().cycle().nth(nth).map_or(0, |choice| choice % DISORDER);
         let mut placed: Vec<(usize, Sent)> = self
             .packets
@@ -128,7 +128,7 @@ impl Conversation {
             .map(|(nth, sent)| (place(nth), sent))
             .collect();
         placed.sort_by_key(|(place, _)| *place);
-        self.packets.extend(placed.into_iter().map(|(_, sent)| sent));
+        self.packets.extend(placed.into_iter().map(|(_, sent)| sent).chain(end));
     }
 
     /// What the other side had when a byte was sent first.
@@ -140,6 +140,14 @@ impl Conversation {
             }
         }
         needs
+    }
+}
+
+/// Short, as a failure prints a hundred of them.
+impl fmt::Debug for Sent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { side, offset, length, acknowledges, flags, .. } = self;
+        f.write_fmt(format_args!("{side:?} {offset}+{length} ack {acknowledges} flags {flags}"))
     }
 }
 

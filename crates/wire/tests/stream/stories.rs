@@ -437,7 +437,7 @@ fn a_byte_that_comes_after_all_was_no_fin() {
         &after_open(
             r#"c 0 "abc"
             s 0 "x" ack 4
-            packets 31
+            packets 32
             c 4 "e"
             s 1 ack 5
             c 3 "d""#,
@@ -446,6 +446,25 @@ fn a_byte_that_comes_after_all_was_no_fin() {
         s 0 "x"
         c 3 "d"
         c 4 "e""#,
+    );
+}
+
+#[test]
+fn more_than_one_number_acknowledged_was_no_fin() {
+    check(
+        &after_open(
+            r#"s 0 ack 0
+            s 0 ack 1
+            wait 2000
+            settle
+            s 0 fin ack 3
+            c 1 "bc"
+            c 3 fin ack 1
+            finish"#,
+        ),
+        r#"c 0 1 bytes lost
+        c 1 "bc"
+        end finished"#,
     );
 }
 
@@ -498,17 +517,16 @@ fn a_reset_from_nowhere_is_passed_over() {
 #[test]
 fn a_refused_connection_has_no_reader() {
     check(
-        r#"c syn
+        "c syn
         s 0 rst ack 0
-        finish"#,
+        finish",
         "",
     );
 }
 
 #[test]
 fn numbers_that_fit_to_nothing_begin_a_connection_anew_in_the_end() {
-    let strays: String =
-        (0..i64::from(STRAYS_MAX)).map(|nth| format!("c {} \"x\"\n", 2_000_000_000 + nth)).collect();
+    let strays = lines(STRAYS_MAX, |nth| format!("c {} \"x\"", 2_000_000_000 + u32::from(nth)));
     check(
         &after_open(&format!("c 0 \"abc\"\n {strays}")),
         r#"c 0 "abc"
@@ -595,11 +613,11 @@ fn too_much_that_waits_in_all_lets_the_first_that_waited_go_on() {
 #[test]
 fn who_asks_all_ports_pushes_nobody_out() {
     let limits = Limits { connections: 16, ..Limits::default() };
-    let asks: String = (0..100).map(|nth| format!("c syn port {}\n", 50_000 + nth)).collect();
+    let asks = lines(100, |nth| format!("c syn port {}", 50_000 + u32::from(nth)));
     let scene = check_with(
         limits,
         Told::default(),
-        &after_open(&format!("c 0 \"abc\"\n {asks} c 3 \"def\"\n finish")),
+        &after_open(&format!("c 0 \"abc\"\n {asks}\n c 3 \"def\"\n finish")),
         r#"c 0 "abc"
         c 3 "def"
         end capture ended"#,
@@ -640,4 +658,8 @@ fn a_caller_may_give_up_the_quietest_itself() {
     assert_eq!(scene.streams.connections(), 1);
     scene.play("c 9 \"on\"\n c 6 \"anew\" port 41000");
     assert!(scene.told.lines.ends_with("c 5 \"goes\"\nend given up\nc 9 \"on\"\nc 0 \"anew\"\n"));
+}
+
+fn lines(count: u8, line: impl Fn(u8) -> String) -> String {
+    (0..count).map(line).collect::<Vec<_>>().join("\n")
 }
