@@ -9,8 +9,8 @@
 //!             └──> Arp
 //! ```
 //!
-//! Two doors beside it: [`capture`] reads and writes the files in which others keep packets, [`field`] reads the
-//! single fields of a frame by the names that Wireshark gave them.
+//! Doors beside it: [`capture`] reads and writes the files in which others keep packets, [`field`] reads the
+//! single fields of a frame by the names that Wireshark gave them, [`tls`] opens what a key log has the keys of.
 //!
 //! Decoding is lax: a frame that was cut short gives everything up to the cut, and a [`Stop`] that says in
 //! which layer it ended, how many bytes were needed and how many there were.
@@ -27,6 +27,7 @@ mod packet;
 mod stop;
 pub mod stream;
 mod text;
+pub mod tls;
 mod transport;
 
 pub use cooked::{Cooked, Direction};
