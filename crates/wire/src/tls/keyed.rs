@@ -45,11 +45,8 @@ enum Progress {
 
 impl Keyed {
     pub(super) fn new(side: Side, opener: Opener) -> Self {
-        let progress = if opener.is_tls13() {
-            Progress::Unproven { failures: 0, unseen: 0 }
-        } else {
-            Progress::Clear
-        };
+        let progress =
+            if opener.is_tls13() { Progress::Unproven { failures: 0, unseen: 0 } } else { Progress::Clear };
         let messages = Messages::default();
         Self { side, opener, sequence: 0, progress, messages, effort: EFFORT_MAX, untold: None }
     }

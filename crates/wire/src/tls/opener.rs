@@ -2,7 +2,9 @@
 
 use std::ops::Range;
 
-use ring::aead::{AES_128_GCM, AES_256_GCM, Aad, CHACHA20_POLY1305, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
+use ring::aead::{
+    AES_128_GCM, AES_256_GCM, Aad, CHACHA20_POLY1305, LessSafeKey, NONCE_LEN, Nonce, UnboundKey,
+};
 use ring::hmac;
 
 use super::key_log::{RANDOM_BYTES, Secret};
@@ -57,7 +59,9 @@ impl Pair {
         server_random: &[u8; RANDOM_BYTES],
     ) -> Option<Self> {
         let (key_bytes, base_bytes) = match protection.cipher {
-            Cipher::Aes128Gcm | Cipher::Aes256Gcm => (key_bytes(protection.cipher), NONCE_LEN - EXPLICIT_BYTES),
+            Cipher::Aes128Gcm | Cipher::Aes256Gcm => {
+                (key_bytes(protection.cipher), NONCE_LEN - EXPLICIT_BYTES)
+            }
             Cipher::ChaCha20Poly1305 => (key_bytes(protection.cipher), NONCE_LEN),
         };
         let mut block = [0; KEY_BLOCK_BYTES_MAX];

@@ -233,7 +233,8 @@ impl Records {
             self.offset = piece.offset;
             self.marks.clear();
         }
-        if self.marks.len() < MARKS_MAX && self.marks.last().is_none_or(|mark| mark.time_ns != piece.time_ns) {
+        if self.marks.len() < MARKS_MAX && self.marks.last().is_none_or(|mark| mark.time_ns != piece.time_ns)
+        {
             self.marks.push(Mark { offset: piece.offset, time_ns: piece.time_ns });
         }
         let missing = length.saturating_sub(self.buffer.len());
