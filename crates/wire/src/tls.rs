@@ -148,7 +148,7 @@ impl Tls {
         }
     }
 
-    /// What the hellos agreed on, once both were seen.
+    /// What the hellos agreed on, once it is known.
     #[must_use]
     pub fn agreed(&self) -> Option<&Agreed> {
         self.agreed.as_ref()
@@ -222,9 +222,26 @@ impl Tls {
             let content = content.to_vec();
             self.hello_record(side, kind, &content, keys, emit);
         }
-        if matches!(self.stage, Stage::Hellos { .. }) {
-            self.seal_both(Sealed::HelloLost, emit);
+        if let Stage::Hellos { client } = &mut self.stage {
+            match client.take().filter(|_| side != self.client) {
+                Some(client) => self.agree_unheard(client, keys, emit),
+                None => self.seal_both(Sealed::HelloLost, emit),
+            }
         }
+    }
+
+    /// The server's hello was not seen, but TLS 1.3 needs nothing of it that the key log does not tell.
+    fn agree_unheard(&mut self, client: ClientHello, keys: &KeyLog, emit: &mut dyn FnMut(Event<'_>)) {
+        let suite = match keys.secrets(&client.random) {
+            Some(Secrets::Traffic { server: Some(secret), .. }) => {
+                client.suite_by_secret(secret.bytes().len())
+            }
+            _ => None,
+        };
+        let Some(suite) = suite else { return self.seal_both(Sealed::HelloLost, emit) };
+        let (random, version) = ([0; RANDOM_BYTES], Version::TLS13);
+        let server = ServerHello { random, version, suite, is_compressed: false, is_retry: false };
+        self.agree(client, &server, keys, emit);
     }
 
     fn hello_record(

@@ -3,13 +3,15 @@
 #![expect(clippy::unwrap_used, reason = "what is made here is known to be good")]
 
 mod tls {
+    mod key_log;
+    mod properties;
     pub(crate) mod rfc8448;
+    mod scenes;
     pub(crate) mod talk;
 }
 
 use byway_wire::stream::{Piece, Side};
-use byway_wire::tls::{Event, HELD_BYTES, KEYS_MAX, KeyLog, Sealed, State};
-use proptest::prelude::*;
+use byway_wire::tls::{Event, HELD_BYTES, Sealed, State};
 use rustls::SupportedCipherSuite;
 use rustls::crypto::ring::cipher_suite as suite;
 use tls::talk::{CLIENT, Ends, SERVER, Talk, Watch};
@@ -64,7 +66,7 @@ fn every_suite_is_opened_however_the_bytes_are_cut() {
             for (side, bytes) in &wire {
                 bytes.chunks(cut).for_each(|bytes| watch.see(*side, bytes));
             }
-            assert!(watch.plain.iter().all(|plain| *plain == long), "{:?} cut to {cut}", suite.suite());
+            assert!(watch.notes.plain.iter().all(|plain| *plain == long), "{:?} cut to {cut}", suite.suite());
             assert_eq!(watch.tls.state(), State::Open);
             assert_eq!(watch.tls.counts(SERVER).plain_bytes, long.len() as u64);
         }
@@ -146,7 +148,7 @@ fn a_lost_part_of_the_handshake_costs_no_statement() {
         }
         watch.see(CLIENT, &statement);
         watch.see(SERVER, &answer);
-        assert_eq!(watch.plain, [b"select 1".to_vec(), b"one row".to_vec()], "{}", watch.told);
+        assert_eq!(watch.notes.plain, [b"select 1".to_vec(), b"one row".to_vec()], "{}", watch.notes.text);
     }
 }
 
@@ -184,7 +186,7 @@ fn what_was_lost_between_is_searched_only_so_long() {
     watch.see(SERVER, &bytes);
     assert_eq!(watch.tls.sealed(CLIENT), Some(Sealed::Lost));
     assert_eq!(watch.tls.state(), State::Open);
-    assert_eq!(watch.plain[1], b"still here");
+    assert_eq!(watch.notes.plain[1], b"still here");
 }
 
 #[test]
@@ -200,7 +202,7 @@ fn some_hundred_lost_records_are_bridged() {
         }
         let bytes = talk.say(SERVER, b"last");
         watch.see(SERVER, &bytes);
-        assert_eq!(watch.plain[1], b"firstlast", "{:?}", suite.suite());
+        assert_eq!(watch.notes.plain[1], b"firstlast", "{:?}", suite.suite());
     }
 }
 
@@ -242,9 +244,9 @@ fn keys_may_come_later_than_the_bytes() {
         watch.see(CLIENT, &statement);
         let answer = talk.say(SERVER, b"one row");
         watch.see(SERVER, &answer);
-        assert_eq!((watch.tls.state(), watch.plain[0].len()), (State::Waiting, 0));
+        assert_eq!((watch.tls.state(), watch.notes.plain[0].len()), (State::Waiting, 0));
         watch.learn(&talk.keys());
-        assert_eq!(watch.plain, [b"select 1".to_vec(), b"one row".to_vec()]);
+        assert_eq!(watch.notes.plain, [b"select 1".to_vec(), b"one row".to_vec()]);
         assert_eq!(watch.tls.state(), State::Open);
     }
 }
@@ -270,7 +272,7 @@ fn what_waits_for_keys_is_bounded_and_what_is_given_up_is_told() {
     }
     for watch in [&mut waiting, &mut hasty] {
         watch.learn(&talk.keys());
-        assert_eq!(lines(&watch.told)[1..], lines(sealed));
+        assert_eq!(lines(&watch.notes.text)[1..], lines(sealed));
         assert!(watch.tls.memory() < 1 << 10);
     }
 }
@@ -291,8 +293,8 @@ fn keys_of_another_connection_do_not_fit() {
     for suite in [TLS13, TLS12] {
         let mut talk = Ends::with(suite).meet();
         let wire = talk.shake();
-        let wrong: String =
-            talk.keys().lines().map(|line| format!("{}0000\n", &line[..line.len() - 4])).collect();
+        let mut wrong = String::new();
+        talk.keys().lines().for_each(|line| wrong += &format!("{}0000\n", &line[..line.len() - 4]));
         let mut watch = Watch::new(&wrong, 0);
         for (side, bytes) in &wire {
             watch.see(*side, bytes);
@@ -317,8 +319,43 @@ fn a_resumed_session_is_opened_with_its_own_keys() {
         assert!(second.is_resumed(), "{:?}", suite.suite());
         let bytes = second.say(CLIENT, b"select 1");
         watch.see(CLIENT, &bytes);
-        assert_eq!(watch.plain[0], b"select 1");
+        assert_eq!(watch.notes.plain[0], b"select 1");
     }
+}
+
+#[test]
+fn what_a_client_sends_ahead_is_passed_over_and_told() {
+    let ends = Ends::with(TLS13);
+    let mut first = ends.meet();
+    first.shake();
+    first.say(SERVER, b"so that the tickets are read");
+    let mut second = ends.meet();
+    second.say_early(b"select 0");
+    let mut watch = watch(&mut second, 0);
+    let bytes = second.say(CLIENT, b"select 1");
+    watch.see(CLIENT, &bytes);
+    assert!(watch.tls.agreed().unwrap().offers_early_data);
+    assert_eq!(watch.notes.plain[0], b"select 1");
+}
+
+#[test]
+fn a_lost_server_hello_costs_nothing_if_the_key_log_says_enough() {
+    let mut talk = Ends::with(SUITES[1]).meet();
+    let wire = talk.shake();
+    let statement = talk.say(CLIENT, b"select 1");
+    let answer = talk.say(SERVER, b"one row");
+    let mut watch = Watch::new(&talk.keys(), 0);
+    for (nth, (side, bytes)) in wire.iter().enumerate() {
+        if nth == 1 {
+            watch.miss(*side, 1448);
+            watch.see(*side, &bytes[1448..]);
+        } else {
+            watch.see(*side, bytes);
+        }
+    }
+    watch.see(CLIENT, &statement);
+    watch.see(SERVER, &answer);
+    assert_eq!(watch.notes.plain, [b"select 1".to_vec(), b"one row".to_vec()], "{}", watch.notes.text);
 }
 
 #[test]
@@ -361,7 +398,7 @@ fn a_suite_or_version_that_is_not_opened_is_told_by_name() {
         let mut watch = Watch::new(&talk.keys(), 0);
         watch.see(CLIENT, &wire[0].1);
         watch.see(SERVER, &hello);
-        watch.told.lines().last().unwrap_or_default().to_owned()
+        watch.notes.text.lines().last().unwrap_or_default().to_owned()
     };
     let (tls12, gcm) = ([3, 3], [0xc0, 0x2f]);
     assert_eq!(told([3, 1], gcm, 0), "server sealed: TLS 1.0 is not opened here");
@@ -372,58 +409,6 @@ fn a_suite_or_version_that_is_not_opened_is_told_by_name() {
     assert_eq!(told(tls12, [0xff, 0xff], 0), "server sealed: cipher suite 0xffff is not opened here");
     assert_eq!(told(tls12, [0x13, 0x01], 0), "server sealed: TLS_AES_128_GCM_SHA256 is not opened here");
     assert_eq!(told(tls12, gcm, 1), "server sealed: TLS compresses it");
-}
-
-#[test]
-fn a_key_log_is_read_as_it_grows_and_says_what_is_wrong_with_it() {
-    let random = "ab".repeat(32);
-    let (short, long) = ("cd".repeat(32), "ef".repeat(48));
-    let text = format!(
-        "# a comment\r\n\
-         CLIENT_RANDOM {random} {long}\r\n\
-         CLIENT_RANDOM {random} {short}\n\
-         CLIENT_RANDOM {random}\n\
-         \n\
-         SERVER_TRAFFIC_SECRET_0 {short} {long} \n\
-         SERVER_TRAFFIC_SECRET_0 {} {long}\n\
-         CLIENT_TRAFFIC_SECRET_0 {} {short}q0\n\
-         EXPORTER_SECRET nothing nowhere\n\
-         {}\n\
-         CLIENT_TRAFFIC_SECRET_0 {} {short}",
-        &short[1..],
-        "AB".repeat(32),
-        "x".repeat(2000),
-        "01".repeat(32),
-    );
-    for cut in [1, 7, 10_000] {
-        let mut keys = KeyLog::new();
-        text.as_bytes().chunks(cut).for_each(|part| keys.take(part));
-        assert_eq!((keys.len(), keys.taken()), (2, 2));
-        let bad: Vec<String> = keys.bad_lines().iter().map(ToString::to_string).collect();
-        assert_eq!(
-            bad,
-            [
-                "line 3: its secret has not the hexadecimal digits that its label calls for",
-                "line 4: it is not a label, a client random and a secret",
-                "line 7: its client random is not 64 hexadecimal digits",
-                "line 8: its secret has not the hexadecimal digits that its label calls for",
-                "line 10: it is too long",
-            ]
-        );
-        keys.finish();
-        assert_eq!(keys.len(), 3);
-        assert_eq!(format!("{keys:?}"), "KeyLog { connections: 3, .. }");
-    }
-}
-
-#[test]
-fn a_key_log_forgets_the_oldest_first() {
-    let mut keys = KeyLog::new();
-    let line = |nth: usize| format!("CLIENT_RANDOM {nth:064x} {}\n", "00".repeat(48));
-    for nth in 0..KEYS_MAX + 3 {
-        keys.take(line(nth).as_bytes());
-    }
-    assert_eq!((keys.len(), keys.forgotten()), (KEYS_MAX, 3));
 }
 
 /// RFC 8448, 3: what each side sends, and the secrets; the application's bytes are 00 to 31.
@@ -439,93 +424,8 @@ fn the_trace_of_rfc_8448_is_opened() {
         watch.see(side, &unhex(bytes));
     }
     let expected: Vec<u8> = (0..50).collect();
-    assert_eq!(watch.plain, [expected.clone(), expected]);
-    assert!(watch.told.starts_with("TLS 1.3 TLS_AES_128_GCM_SHA256 for server\n"));
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig::with_cases(48))]
-
-    #[test]
-    fn any_split_gives_the_same_bytes(
-        nth in 0..SUITES.len(),
-        texts in prop::collection::vec((any::<bool>(), 1..40_000_usize), 1..6),
-        cuts in prop::collection::vec(1..3000_usize, 1..20),
-        learns_at in 0..200_usize,
-    ) {
-        let mut talk = Ends::with(SUITES[nth]).meet();
-        let mut wire = talk.shake();
-        let mut expected = [Vec::new(), Vec::new()];
-        for (is_client, length) in texts {
-            let text = long_text(length);
-            let side = if is_client { CLIENT } else { SERVER };
-            wire.push((side, talk.say(side, &text)));
-            expected[usize::from(!is_client)].extend(text);
-        }
-        let mut watch = Watch::new("", 1 << 20);
-        let (mut cuts, mut fed) = (cuts.iter().cycle(), 0);
-        for (side, bytes) in &wire {
-            let mut rest = &bytes[..];
-            while !rest.is_empty() {
-                let (part, later) = rest.split_at((*cuts.next().unwrap()).min(rest.len()));
-                watch.see(*side, part);
-                rest = later;
-                fed += 1;
-                if fed == learns_at {
-                    watch.learn(&talk.keys());
-                }
-            }
-        }
-        watch.learn(&talk.keys());
-        prop_assert_eq!(&watch.plain, &expected);
-    }
-
-    #[test]
-    fn whatever_is_lost_the_rest_is_right_and_in_its_place(
-        nth in 0..SUITES.len(),
-        lengths in prop::collection::vec(1..6000_usize, 5..60),
-        lost in prop::collection::vec(any::<u8>(), 1..200),
-    ) {
-        let mut talk = Ends::with(SUITES[nth]).meet();
-        let mut watch = watch(&mut talk, 0);
-        let first = watch.tls.counts(SERVER).wire_bytes;
-        let wire: Vec<u8> = lengths.iter().flat_map(|length| talk.say(SERVER, &numbered(*length))).collect();
-        let (mut lost, mut offset) = (lost.iter().cycle(), first);
-        let mut seen = 0;
-        for segment in wire.chunks(1448) {
-            let is_lost = *lost.next().unwrap() < 20;
-            if is_lost {
-                watch.miss(SERVER, segment.len());
-            } else {
-                watch.see(SERVER, segment);
-                seen += segment.len();
-            }
-            offset += segment.len() as u64;
-        }
-        prop_assert_eq!(offset - first, wire.len() as u64);
-        prop_assert!(watch.plain[1].len() <= seen);
-        // Every record that was opened begins as its text does.
-        for told in watch.told.lines().filter_map(|line| line.strip_prefix("server: text ")) {
-            prop_assert!(told.starts_with("of "), "{}", told);
-        }
-        // Whatever was lost, what follows is read again.
-        let bytes = talk.say(SERVER, b"the end");
-        watch.see(SERVER, &bytes);
-        prop_assert!(watch.plain[1].ends_with(b"the end"), "{}", watch.told);
-    }
-
-    #[test]
-    fn any_bytes_are_borne(bytes in prop::collection::vec(any::<u8>(), 0..600), cut in 1..100_usize) {
-        let mut talk = Ends::with(TLS13).meet();
-        let mut watch = watch(&mut talk, 0);
-        for (nth, part) in bytes.chunks(cut).enumerate() {
-            watch.see(if nth % 3 == 0 { CLIENT } else { SERVER }, part);
-            if nth % 5 == 4 {
-                watch.miss(SERVER, cut);
-            }
-        }
-        prop_assert_eq!(&watch.plain, &[Vec::<u8>::new(), Vec::new()]);
-    }
+    assert_eq!(watch.notes.plain, [expected.clone(), expected]);
+    assert!(watch.notes.text.starts_with("TLS 1.3 TLS_AES_128_GCM_SHA256 for server\n"));
 }
 
 /// Plays the lines of `script` between two ends and compares what is told with `expected`, from the first line of the
@@ -541,7 +441,7 @@ fn check(suite: SupportedCipherSuite, script: &str, expected: &str) {
         play(&mut talk, &mut watch, side, words);
     }
     let expected = lines(expected);
-    let told = lines(&watch.told);
+    let told = lines(&watch.notes.text);
     let skipped = usize::from(!expected[0].starts_with("TLS"));
     assert_eq!(told[skipped..], expected, "{:?}", suite.suite());
 }
@@ -588,13 +488,7 @@ fn lines(text: &str) -> Vec<&str> {
 }
 
 fn long_text(length: usize) -> Vec<u8> {
-    (0..length).map(|nth| (nth * 31 % 251) as u8).collect()
-}
-
-fn numbered(length: usize) -> Vec<u8> {
-    let mut text = format!("text of {length}").into_bytes();
-    text.resize(length.max(8), b'.');
-    text
+    (0..251).cycle().step_by(31).take(length).collect()
 }
 
 fn unhex(text: &str) -> Vec<u8> {

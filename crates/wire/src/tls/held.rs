@@ -10,6 +10,7 @@ pub(super) struct Held {
 }
 
 /// What was fed.
+#[derive(Clone, Copy)]
 pub(super) enum Fed<'a> {
     Piece(Piece<'a>),
     Gap(Gap),

@@ -6,6 +6,9 @@ use super::suite::{CipherSuite, Version};
 /// The longest server name (RFC 6066, 3: a host name as DNS has it).
 const SERVER_NAME_BYTES_MAX: usize = 255;
 
+/// TLS 1.3 has three suites that can be opened; a hello may repeat them.
+const SUITES_MAX: usize = 8;
+
 /// Extensions (<https://www.iana.org/assignments/tls-extensiontype-values>).
 mod extension {
     pub(super) const SERVER_NAME: u16 = 0;
@@ -25,6 +28,8 @@ pub(super) struct ClientHello {
     pub(super) random: [u8; RANDOM_BYTES],
     pub(super) server_name: Option<String>,
     pub(super) offers_early_data: bool,
+    /// The suites of TLS 1.3 among those it offers that can be opened.
+    offered: Vec<CipherSuite>,
 }
 
 /// What a server chose.
@@ -44,9 +49,12 @@ impl ClientHello {
         body.number()?;
         let random = body.array()?;
         body.short()?;
-        body.long()?;
+        let (suites, _) = body.long()?.as_chunks();
         body.short()?;
-        let mut hello = Self { random, server_name: None, offers_early_data: false };
+        let suites = suites.iter().map(|suite| CipherSuite(u16::from_be_bytes(*suite)));
+        let offered =
+            suites.filter(|suite| suite.protection(Version::TLS13).is_some()).take(SUITES_MAX).collect();
+        let mut hello = Self { random, server_name: None, offers_early_data: false, offered };
         // Up to TLS 1.2 there may be no extensions at all.
         for (kind, value) in body.long().into_iter().flat_map(Extensions) {
             match kind {
@@ -56,6 +64,16 @@ impl ClientHello {
             }
         }
         Some(hello)
+    }
+
+    /// The suite of TLS 1.3 that the server must have chosen, as its secrets have so many bytes; `None` if there are two.
+    pub(super) fn suite_by_secret(&self, length: usize) -> Option<CipherSuite> {
+        let fits = |suite: &CipherSuite| {
+            suite.protection(Version::TLS13).is_some_and(|protection| protection.hash.bytes() == length)
+        };
+        let mut fitting = self.offered.iter().copied().filter(fits);
+        let suite = fitting.next()?;
+        fitting.all(|other| other == suite).then_some(suite)
     }
 }
 

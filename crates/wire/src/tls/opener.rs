@@ -58,11 +58,10 @@ impl Pair {
         client_random: &[u8; RANDOM_BYTES],
         server_random: &[u8; RANDOM_BYTES],
     ) -> Option<Self> {
-        let (key_bytes, base_bytes) = match protection.cipher {
-            Cipher::Aes128Gcm | Cipher::Aes256Gcm => {
-                (key_bytes(protection.cipher), NONCE_LEN - EXPLICIT_BYTES)
-            }
-            Cipher::ChaCha20Poly1305 => (key_bytes(protection.cipher), NONCE_LEN),
+        let key_bytes = protection.cipher.key_bytes();
+        let base_bytes = match protection.cipher {
+            Cipher::Aes128Gcm | Cipher::Aes256Gcm => NONCE_LEN - EXPLICIT_BYTES,
+            Cipher::ChaCha20Poly1305 => NONCE_LEN,
         };
         let mut block = [0; KEY_BLOCK_BYTES_MAX];
         let seed = [&b"key expansion"[..], server_random, client_random];
@@ -81,7 +80,7 @@ impl Pair {
 
     /// Of TLS 1.3, from the traffic secrets of both ends; `None` if they do not fit.
     pub(super) fn tls13(protection: Protection, client: &Secret, server: &Secret) -> Option<Self> {
-        let fits = |secret: &Secret| secret.bytes().len() == hash_bytes(protection.hash);
+        let fits = |secret: &Secret| secret.bytes().len() == protection.hash.bytes();
         let opener = |secret: &Secret| fits(secret).then(|| Opener::tls13(protection, secret.clone()))?;
         Some(Self { client: opener(client)?, server: opener(server)? })
     }
@@ -91,7 +90,7 @@ impl Opener {
     /// RFC 8446, 7.3
     fn tls13(protection: Protection, secret: Secret) -> Option<Self> {
         let mut key = [0; KEY_BYTES_MAX];
-        let key = &mut key[..key_bytes(protection.cipher)];
+        let key = &mut key[..protection.cipher.key_bytes()];
         let mut base = [0; NONCE_LEN];
         expand_label(protection.hash, secret.bytes(), b"key", key);
         expand_label(protection.hash, secret.bytes(), b"iv", &mut base);
@@ -136,7 +135,7 @@ impl Opener {
         let start = HEADER_BYTES + explicit.len();
         match self.rules {
             Rules::Tls12 => {
-                let aad = aad_tls12(sequence, header, length);
+                let aad = aad_tls12(sequence, *header, length);
                 self.key.open_in_place(nonce, Aad::from(aad), sealed).ok()?;
                 Some(Opened { kind: header[0], range: start..start + length })
             }
@@ -162,7 +161,7 @@ impl Opener {
 }
 
 /// What is authenticated with a record of TLS 1.2: its number, type, version and the length of its content.
-fn aad_tls12(sequence: u64, header: &[u8; HEADER_BYTES], length: usize) -> [u8; 13] {
+fn aad_tls12(sequence: u64, header: [u8; HEADER_BYTES], length: usize) -> [u8; 13] {
     let mut aad = [0; 13];
     aad[..8].copy_from_slice(&sequence.to_be_bytes());
     aad[8..11].copy_from_slice(&header[..3]);
@@ -185,20 +184,6 @@ fn bind(cipher: Cipher, key: &[u8]) -> Option<LessSafeKey> {
     UnboundKey::new(algorithm, key).ok().map(LessSafeKey::new)
 }
 
-fn key_bytes(cipher: Cipher) -> usize {
-    match cipher {
-        Cipher::Aes128Gcm => 16,
-        Cipher::Aes256Gcm | Cipher::ChaCha20Poly1305 => 32,
-    }
-}
-
-fn hash_bytes(hash: Hash) -> usize {
-    match hash {
-        Hash::Sha256 => 32,
-        Hash::Sha384 => 48,
-    }
-}
-
 fn hmac_key(hash: Hash, secret: &[u8]) -> hmac::Key {
     let algorithm = match hash {
         Hash::Sha256 => hmac::HMAC_SHA256,
@@ -209,7 +194,9 @@ fn hmac_key(hash: Hash, secret: &[u8]) -> hmac::Key {
 
 fn sign(key: &hmac::Key, parts: &[&[u8]]) -> hmac::Tag {
     let mut context = hmac::Context::with_key(key);
-    parts.iter().for_each(|part| context.update(part));
+    for part in parts {
+        context.update(part);
+    }
     context.sign()
 }
 
@@ -226,7 +213,7 @@ fn expand_label(hash: Hash, secret: &[u8], label: &[u8], out: &mut [u8]) {
 fn expand_tls12(hash: Hash, secret: &[u8], seed: &[&[u8]; 3], out: &mut [u8]) {
     let key = hmac_key(hash, secret);
     let mut chain = sign(&key, seed);
-    for block in out.chunks_mut(hash_bytes(hash)) {
+    for block in out.chunks_mut(hash.bytes()) {
         let made = sign(&key, &[chain.as_ref(), seed[0], seed[1], seed[2]]);
         block.iter_mut().zip(made.as_ref()).for_each(|(byte, made)| *byte = *made);
         chain = sign(&key, &[chain.as_ref()]);

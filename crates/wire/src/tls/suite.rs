@@ -51,6 +51,26 @@ pub(super) enum Hash {
     Sha384,
 }
 
+impl Hash {
+    /// How long it is.
+    pub(super) fn bytes(self) -> usize {
+        match self {
+            Self::Sha256 => 32,
+            Self::Sha384 => 48,
+        }
+    }
+}
+
+impl Cipher {
+    /// How long its key is.
+    pub(super) fn key_bytes(self) -> usize {
+        match self {
+            Self::Aes128Gcm => 16,
+            Self::Aes256Gcm | Self::ChaCha20Poly1305 => 32,
+        }
+    }
+}
+
 impl CipherSuite {
     /// Its name at IANA, if it is one that database servers and their clients have been seen to offer.
     #[must_use]

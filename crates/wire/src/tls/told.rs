@@ -9,7 +9,7 @@ use crate::stream::{Missing, Piece, Side};
 /// What comes out of a connection.
 #[derive(Debug)]
 pub enum Event<'a> {
-    /// Both hellos were read.
+    /// Both hellos were read, or the server's was lost and the key log says as much.
     Agreed(&'a Agreed),
     /// Bytes of the application. `offset` is that of their ciphertext, byte by byte, in the side's stream: between two
     /// records it jumps over what is not the application's, and that is no gap. `starts_segment` says that a record
@@ -116,7 +116,7 @@ impl fmt::Display for Sealed {
             Self::NoKeys => f.write_str("the key log has no keys of it"),
             Self::KeysDoNotFit => f.write_str("the keys of the key log do not open it"),
             Self::Lost => f.write_str("so much of it was not seen that no record was found again"),
-            Self::Renegotiated => f.write_str("its ends made new keys that no key log tells"),
+            Self::Renegotiated => f.write_str("its ends made new keys within, which is not followed here"),
         }
     }
 }

@@ -41,11 +41,12 @@ impl Ends {
         let keys = Arc::new(Lines::default());
         let certificate =
             Arc::new(CertifiedKey::new(vec![CertificateDer::from(vec![7; 3000])], Arc::new(NoKey(suite))));
-        let server = ServerConfig::builder_with_provider(provider.clone())
+        let mut server = ServerConfig::builder_with_provider(provider.clone())
             .with_protocol_versions(&[version])
             .unwrap()
             .with_no_client_auth()
             .with_cert_resolver(Arc::new(OneCertificate(certificate)));
+        server.max_early_data_size = 1 << 10;
         let mut client = ClientConfig::builder_with_provider(provider)
             .with_protocol_versions(&[version])
             .unwrap()
@@ -53,6 +54,7 @@ impl Ends {
             .with_custom_certificate_verifier(Arc::new(Trust))
             .with_no_client_auth();
         client.key_log = keys.clone();
+        client.enable_early_data = true;
         Self { client: Arc::new(client), server: Arc::new(server), keys }
     }
 
@@ -79,6 +81,12 @@ impl Talk {
             }
         }
         wire
+    }
+
+    /// The client says something before the server has answered its hello; only after a resumption.
+    pub(crate) fn say_early(&mut self, text: &[u8]) {
+        let Connection::Client(client) = &mut self.ends[0] else { unreachable!("the first is the client") };
+        client.early_data().unwrap().write_all(text).unwrap();
     }
 
     /// One side says something: its bytes on the wire.
@@ -130,76 +138,91 @@ impl Talk {
 pub(crate) struct Watch {
     pub(crate) tls: Tls,
     pub(crate) keys: KeyLog,
-    pub(crate) plain: [Vec<u8>; 2],
-    /// Everything that was told but the bytes, in order; of the bytes only whether they are the client's.
-    pub(crate) told: String,
+    pub(crate) notes: Notes,
     sent: [u64; 2],
     now_ns: u64,
+}
+
+/// What was told.
+#[derive(Default)]
+pub(crate) struct Notes {
+    /// The bytes of both sides.
+    pub(crate) plain: [Vec<u8>; 2],
+    /// The server's bytes with their places in its stream.
+    pub(crate) places: Vec<(usize, Vec<u8>)>,
+    /// What was lost of the server's: place and length, if that was told.
+    pub(crate) holes: Vec<(usize, usize)>,
+    /// All of it in words, in its order.
+    pub(crate) text: String,
 }
 
 impl Watch {
     pub(crate) fn new(keys: &str, held_max: usize) -> Self {
         let mut log = KeyLog::new();
         log.take(keys.as_bytes());
-        let plain = [Vec::new(), Vec::new()];
-        Self {
-            tls: Tls::new(CLIENT, held_max),
-            keys: log,
-            plain,
-            told: String::new(),
-            sent: [0; 2],
-            now_ns: 0,
-        }
+        let tls = Tls::new(CLIENT, held_max);
+        Self { tls, keys: log, notes: Notes::default(), sent: [0; 2], now_ns: 0 }
     }
 
     pub(crate) fn see(&mut self, side: Side, bytes: &[u8]) {
         if bytes.is_empty() {
             return;
         }
-        self.now_ns += 1;
-        let offset = self.sent[at(side)];
-        self.sent[at(side)] += bytes.len() as u64;
+        let offset = self.pass(side, bytes.len());
         let piece = Piece { bytes, offset, time_ns: self.now_ns, starts_segment: true };
-        let Self { tls, keys, plain, told, .. } = self;
-        tls.piece(side, &piece, keys, &mut |event| tell(plain, told, &event));
+        let notes = &mut self.notes;
+        self.tls.piece(side, &piece, &self.keys, &mut |event| notes.take(&event));
     }
 
     pub(crate) fn miss(&mut self, side: Side, missing: usize) {
-        self.now_ns += 1;
-        let offset = self.sent[at(side)];
-        self.sent[at(side)] += missing as u64;
+        let offset = self.pass(side, missing);
         let gap = Gap { missing: missing as u64, offset, time_ns: self.now_ns, why: Missing::Lost };
-        let Self { tls, keys, plain, told, .. } = self;
-        tls.gap(side, &gap, keys, &mut |event| tell(plain, told, &event));
+        let notes = &mut self.notes;
+        self.tls.gap(side, &gap, &self.keys, &mut |event| notes.take(&event));
     }
 
     pub(crate) fn learn(&mut self, lines: &str) {
-        let Self { tls, keys, plain, told, .. } = self;
-        keys.take(lines.as_bytes());
-        tls.keys_came(keys, &mut |event| tell(plain, told, &event));
+        self.keys.take(lines.as_bytes());
+        let notes = &mut self.notes;
+        self.tls.keys_came(&self.keys, &mut |event| notes.take(&event));
     }
 
     pub(crate) fn end(&mut self) {
-        let Self { tls, plain, told, .. } = self;
-        tls.end(&mut |event| tell(plain, told, &event));
+        let notes = &mut self.notes;
+        self.tls.end(&mut |event| notes.take(&event));
+    }
+
+    fn pass(&mut self, side: Side, length: usize) -> u64 {
+        self.now_ns += 1;
+        let offset = self.sent[at(side)];
+        self.sent[at(side)] += length as u64;
+        offset
     }
 }
 
-fn tell(plain: &mut [Vec<u8>; 2], told: &mut String, event: &Event<'_>) {
-    let name = |side| if side == CLIENT { "client" } else { "server" };
-    match event {
-        Event::Agreed(agreed) => writeln!(told, "{agreed}").unwrap(),
-        Event::Plain(side, piece) => {
-            assert!(!piece.bytes.is_empty());
-            plain[at(*side)].extend_from_slice(piece.bytes);
-            let text = String::from_utf8_lossy(&piece.bytes[..piece.bytes.len().min(40)]).into_owned();
-            writeln!(told, "{}: {text}", name(*side)).unwrap();
+impl Notes {
+    fn take(&mut self, event: &Event<'_>) {
+        let name = |side| if side == CLIENT { "client" } else { "server" };
+        match event {
+            Event::Agreed(agreed) => writeln!(self.text, "{agreed}").unwrap(),
+            Event::Plain(side, piece) => {
+                assert!(!piece.bytes.is_empty());
+                self.plain[at(*side)].extend_from_slice(piece.bytes);
+                if *side == SERVER {
+                    self.places.push((piece.offset.try_into().unwrap(), piece.bytes.to_vec()));
+                }
+                let text = String::from_utf8_lossy(&piece.bytes[..piece.bytes.len().min(40)]).into_owned();
+                writeln!(self.text, "{}: {}", name(*side), text.trim_end()).unwrap();
+            }
+            Event::Lost(side, loss) => {
+                if let Some(missing) = loss.missing.filter(|_| *side == SERVER) {
+                    self.holes.push((loss.offset.try_into().unwrap(), missing.try_into().unwrap()));
+                }
+                let missing = loss.missing.map_or("some".to_owned(), |missing| missing.to_string());
+                writeln!(self.text, "{} lost {missing} bytes", name(*side)).unwrap();
+            }
+            Event::Sealed(side, why) => writeln!(self.text, "{} sealed: {why}", name(*side)).unwrap(),
         }
-        Event::Lost(side, loss) => {
-            let missing = loss.missing.map_or("some".to_owned(), |missing| missing.to_string());
-            writeln!(told, "{} lost {missing} bytes", name(*side)).unwrap();
-        }
-        Event::Sealed(side, why) => writeln!(told, "{} sealed: {why}", name(*side)).unwrap(),
     }
 }
 
@@ -213,8 +236,15 @@ struct Lines(Mutex<String>);
 
 impl rustls::KeyLog for Lines {
     fn log(&self, label: &str, client_random: &[u8], secret: &[u8]) {
-        let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
-        writeln!(self.0.lock().unwrap(), "{label} {} {}", hex(client_random), hex(secret)).unwrap();
+        let mut lines = self.0.lock().unwrap();
+        write!(lines, "{label}").unwrap();
+        for bytes in [client_random, secret] {
+            lines.push(' ');
+            for byte in bytes {
+                write!(lines, "{byte:02x}").unwrap();
+            }
+        }
+        lines.push('\n');
     }
 }
 
