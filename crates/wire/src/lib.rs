@@ -23,6 +23,7 @@ pub mod field;
 mod frame;
 mod icmp;
 mod key;
+pub mod mysql;
 mod packet;
 mod stop;
 pub mod stream;

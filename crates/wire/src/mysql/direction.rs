@@ -1,0 +1,231 @@
+//! The bytes of one side: opens what is compressed, puts messages together, steps over what is missing, and finds its
+//! place again at the beginning of a segment.
+
+use super::compressed::{Compressed, Compression, Opened};
+use super::core::{Core, Emit, Flow};
+use super::event::{Event, Missed, MissedWhat, Role};
+use super::framing::{AfterGap, Framing};
+use super::place::{Feed, Mark};
+use super::shape::{self, Care, Shape};
+
+/// One side.
+#[derive(Debug)]
+pub(super) struct Direction {
+    messages: Messages,
+    compressed: Option<Compressed>,
+    /// It is not known where a compressed frame begins.
+    is_frame_lost: bool,
+}
+
+/// Its messages.
+#[derive(Debug)]
+struct Messages {
+    role: Role,
+    framing: Framing,
+    lost: Option<Lost>,
+}
+
+/// It is not known where a message begins.
+#[derive(Debug, Default)]
+struct Lost {
+    /// The first byte that was passed over since.
+    first: Option<Mark>,
+    /// How many were.
+    passed: u64,
+}
+
+impl Direction {
+    pub(super) fn new(role: Role, keep_max: usize, is_lost: bool) -> Self {
+        let lost = is_lost.then(Lost::default);
+        Self {
+            messages: Messages { role, framing: Framing::new(keep_max), lost },
+            compressed: None,
+            is_frame_lost: false,
+        }
+    }
+
+    pub(super) fn is_compressed(&self) -> bool {
+        self.compressed.is_some()
+    }
+
+    /// What follows is compressed. Where messages are not found, neither are frames.
+    pub(super) fn compress(&mut self, compression: Compression) {
+        self.compressed = Some(Compressed::new(compression));
+        self.is_frame_lost = self.messages.lost.is_some();
+    }
+
+    /// Bytes of memory beside the struct itself.
+    pub(super) fn memory(&self) -> usize {
+        self.messages.framing.memory() + self.compressed.as_ref().map_or(0, Compressed::memory)
+    }
+
+    /// Tells what was passed over, if it is not told yet.
+    pub(super) fn tell_passed(&mut self, emit: Emit<'_>) {
+        self.messages.tell_passed(emit);
+    }
+
+    /// Reads bytes, all of them unless something else follows. `starts` is whether they begin a segment.
+    pub(super) fn feed(
+        &mut self,
+        core: &mut Core,
+        feed: &mut Feed<'_>,
+        starts: bool,
+        emit: Emit<'_>,
+    ) -> Flow {
+        let Some(compressed) = &mut self.compressed else {
+            return self.messages.feed(core, feed, starts, emit);
+        };
+        if self.is_frame_lost {
+            let sequence = u8::from(self.messages.role == Role::Server);
+            if !starts || shape::compressed(feed.bytes, sequence).is_none() {
+                self.messages.pass_over(core, feed);
+                return Flow::On;
+            }
+            compressed.reset();
+            self.is_frame_lost = false;
+        }
+        while let Some(opened) = compressed.take(feed) {
+            match opened {
+                Opened::Plain(mut plain) => {
+                    self.messages.feed(core, &mut plain, true, emit);
+                }
+                Opened::Missing(bytes, at) => {
+                    emit(Event::Missed(Missed {
+                        role: self.messages.role,
+                        what: MissedWhat::Damaged,
+                        bytes,
+                        at,
+                    }));
+                    self.messages.missing(core, bytes, at, emit);
+                }
+            }
+        }
+        Flow::On
+    }
+
+    /// Bytes are missing.
+    pub(super) fn missing(&mut self, core: &mut Core, missing: u64, at: Mark, emit: Emit<'_>) -> Flow {
+        let Some(compressed) = &mut self.compressed else {
+            return self.messages.missing(core, missing, at, emit);
+        };
+        if self.is_frame_lost {
+            return Flow::On;
+        }
+        match compressed.gap(missing, at) {
+            Ok(None) => Flow::On,
+            Ok(Some((missing, at))) => self.messages.missing(core, missing, at, emit),
+            Err(()) => {
+                self.is_frame_lost = true;
+                self.messages.missing(core, u64::MAX, at, emit)
+            }
+        }
+    }
+}
+
+impl Messages {
+    fn feed(&mut self, core: &mut Core, feed: &mut Feed<'_>, starts: bool, emit: Emit<'_>) -> Flow {
+        if self.lost.is_some() {
+            match self.begins(core, feed.bytes).filter(|_| starts) {
+                Some(Shape::Plain) => self.found(emit),
+                Some(Shape::Compressed(compression)) => return Flow::Compressed(compression),
+                None => {
+                    self.pass_over(core, feed);
+                    return Flow::On;
+                }
+            }
+        }
+        loop {
+            if self.role == Role::Server && self.framing.is_between() {
+                core.pass_rows(feed);
+            }
+            let Some(message) = self.framing.take(feed) else { return Flow::On };
+            match core.message(self.role, message, emit) {
+                Flow::On => {}
+                Flow::Lost => {
+                    self.lose(core, None);
+                    self.pass_over(core, feed);
+                    return Flow::Lost;
+                }
+                other => return other,
+            }
+        }
+    }
+
+    /// What begins there, if it is something to go on from.
+    fn begins(&self, core: &Core, bytes: &[u8]) -> Option<Shape> {
+        let plain = |is_so: bool| is_so.then_some(Shape::Plain);
+        match self.role {
+            Role::Server => plain(core.awaits_answer() && shape::is_answer(bytes)),
+            Role::Client if core.may_be_compressed() => shape::command(bytes, Care::Known),
+            Role::Client => plain(shape::is_command(bytes, Care::Known)),
+        }
+    }
+
+    fn found(&mut self, emit: Emit<'_>) {
+        self.tell_passed(emit);
+        self.lost = None;
+        self.framing.reset();
+    }
+
+    fn tell_passed(&mut self, emit: Emit<'_>) {
+        if let Some(Lost { first: Some(at), passed: bytes }) = self.lost.take() {
+            emit(Event::Missed(Missed { role: self.role, what: MissedWhat::Unaligned, bytes, at }));
+        }
+    }
+
+    fn pass_over(&mut self, core: &mut Core, feed: &mut Feed<'_>) {
+        let first = feed.first();
+        let passed = feed.split(feed.bytes.len()).len() as u64;
+        if passed == 0 {
+            return;
+        }
+        let lost = self.lost.get_or_insert_default();
+        lost.first.get_or_insert(first);
+        lost.passed += passed;
+        if self.role == Role::Server {
+            core.passed_over(feed.last());
+        }
+    }
+
+    fn lose(&mut self, core: &mut Core, answer: Option<Mark>) {
+        self.lost.get_or_insert_default();
+        match self.role {
+            Role::Client => core.requests_lost(),
+            Role::Server => core.answers_lost(answer),
+        }
+    }
+
+    fn missing(&mut self, core: &mut Core, missing: u64, at: Mark, emit: Emit<'_>) -> Flow {
+        if self.lost.is_some() {
+            self.lose(core, None);
+            return Flow::On;
+        }
+        match self.framing.gap(missing, at) {
+            AfterGap::Inside => {
+                if self.role == Role::Server {
+                    core.answer_holed();
+                }
+                Flow::On
+            }
+            AfterGap::Whole(message) => match core.message(self.role, message, emit) {
+                Flow::Lost => {
+                    self.lose(core, None);
+                    Flow::Lost
+                }
+                other => other,
+            },
+            AfterGap::Lost(None) => {
+                self.lose(core, None);
+                Flow::Lost
+            }
+            AfterGap::Lost(Some(message)) => {
+                let first = message.span.first;
+                if self.role == Role::Client || !message.is_cut {
+                    core.message(self.role, message, emit);
+                }
+                self.lose(core, Some(first));
+                Flow::Lost
+            }
+        }
+    }
+}

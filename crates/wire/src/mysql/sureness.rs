@@ -1,0 +1,120 @@
+//! How sure it is that a statement is told as it was.
+
+use std::fmt;
+
+/// A reason to doubt something about a statement.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(u8)]
+pub enum Doubt {
+    /// Bytes of the request were not seen; where they are missing is told beside the text.
+    RequestHoled,
+    /// The end of the request was not seen.
+    RequestCut,
+    /// The request was longer than what is kept of one.
+    RequestTooLong,
+    /// The beginning of the connection was not seen: how it speaks was inferred from what it says.
+    Midstream,
+    /// The statement was prepared before the capture, or its PREPARE was lost.
+    StatementUnknown,
+    /// Bytes of the PREPARE were not seen, so the text may be wrong.
+    PrepareHoled,
+    /// The parameters could not be read.
+    ParametersUnread,
+    /// The types of the parameters were sent before requests were lost; they may have been changed since.
+    TypesInferred,
+    /// Bytes of the answer were not seen; what is counted is what was seen.
+    AnswerHoled,
+    /// The end of the answer was not seen.
+    AnswerCut,
+    /// No answer was seen.
+    AnswerUnseen,
+    /// Requests were lost before it: the answer may be another one's.
+    AnswerInferred,
+    /// The answer is not what this command is answered with.
+    AnswerOdd,
+}
+
+impl Doubt {
+    /// All of them, in order.
+    pub const ALL: [Self; 13] = [
+        Self::RequestHoled,
+        Self::RequestCut,
+        Self::RequestTooLong,
+        Self::Midstream,
+        Self::StatementUnknown,
+        Self::PrepareHoled,
+        Self::ParametersUnread,
+        Self::TypesInferred,
+        Self::AnswerHoled,
+        Self::AnswerCut,
+        Self::AnswerUnseen,
+        Self::AnswerInferred,
+        Self::AnswerOdd,
+    ];
+
+    /// A few words.
+    #[must_use]
+    pub fn words(self) -> &'static str {
+        match self {
+            Self::RequestHoled => "bytes of the request were not seen",
+            Self::RequestCut => "the end of the request was not seen",
+            Self::RequestTooLong => "the request is too long to be kept",
+            Self::Midstream => "joined midstream",
+            Self::StatementUnknown => "its PREPARE was not seen",
+            Self::PrepareHoled => "bytes of its PREPARE were not seen",
+            Self::ParametersUnread => "the parameters could not be read",
+            Self::TypesInferred => "the types of the parameters may have changed",
+            Self::AnswerHoled => "bytes of the answer were not seen",
+            Self::AnswerCut => "the end of the answer was not seen",
+            Self::AnswerUnseen => "no answer was seen",
+            Self::AnswerInferred => "the answer may be another one's",
+            Self::AnswerOdd => "the answer is not one to this command",
+        }
+    }
+}
+
+/// All that is to be doubted about a statement; certain if nothing is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Hash)]
+pub struct Sureness(u16);
+
+impl Sureness {
+    /// Whether nothing is to be doubted.
+    #[must_use]
+    pub fn is_certain(self) -> bool {
+        self.0 == 0
+    }
+
+    /// Whether that is to be doubted.
+    #[must_use]
+    pub fn has(self, doubt: Doubt) -> bool {
+        self.0 & (1 << doubt as u16) != 0
+    }
+
+    /// Each doubt, in order.
+    pub fn iter(self) -> impl Iterator<Item = Doubt> {
+        Doubt::ALL.into_iter().filter(move |doubt| self.has(*doubt))
+    }
+
+    pub(super) fn doubt(&mut self, doubt: Doubt) {
+        self.0 |= 1 << doubt as u16;
+    }
+
+    pub(super) fn doubt_if(&mut self, is_so: bool, doubt: Doubt) {
+        if is_so {
+            self.doubt(doubt);
+        }
+    }
+}
+
+impl fmt::Display for Sureness {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.is_certain() {
+            return out.write_str("certain");
+        }
+        for (nth, doubt) in self.iter().enumerate() {
+            out.write_str(if nth == 0 { "" } else { "; " })?;
+            out.write_str(doubt.words())?;
+        }
+        Ok(())
+    }
+}
