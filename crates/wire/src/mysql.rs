@@ -1,7 +1,7 @@
 //! MySQL and MariaDB, decoded from the bytes of a connection.
 //!
 //! ```text
-//! Piece | Gap ──> Watcher ──> Session ──> Direction (one each) ──> Core ──> Event
+//! Piece | Gap ──> Watcher ──> Session ──> Direction (one each) ──> Conversation ──> Event
 //!                   │                       │ compressed frames      │ login, commands, answers
 //!                   └ is it MySQL? who is   └ packets to messages    └ parameters, prepared statements
 //!                     the server?
@@ -17,7 +17,7 @@ mod capabilities;
 mod command;
 mod complete;
 mod compressed;
-mod core;
+mod conversation;
 mod direction;
 mod event;
 mod framing;

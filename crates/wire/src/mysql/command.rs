@@ -93,8 +93,12 @@ impl Command {
     pub(super) fn lengths(self) -> (u64, u64) {
         const ANY: u64 = u64::MAX;
         match self {
-            Self::Quit | Self::Statistics | Self::ProcessInfo | Self::Debug | Self::Ping => (1, 1),
-            Self::ResetConnection | Self::Time | Self::Sleep => (1, 1),
+            Self::Quit
+            | Self::Statistics
+            | Self::ProcessInfo
+            | Self::Debug
+            | Self::Ping
+            | Self::ResetConnection => (1, 1),
             Self::SetOption => (3, 3),
             Self::StmtClose | Self::StmtReset | Self::ProcessKill => (5, 5),
             Self::StmtFetch => (9, 9),

@@ -5,7 +5,7 @@ use std::mem;
 use super::answer::Answering;
 use super::bytes::Bytes;
 use super::command::Command;
-use super::core::{Core, Emit};
+use super::conversation::{Conversation, Emit};
 use super::event::{Event, Outcome, Request, Statement as Told, Text};
 use super::greeting::ChangeUser;
 use super::identity::{self, Change};
@@ -15,7 +15,7 @@ use super::speech::Speech;
 use super::statements::{Statement, Statements};
 use super::sureness::{Doubt, Sureness};
 
-impl Core {
+impl Conversation {
     /// The command at the front is over.
     pub(super) fn complete(&mut self, outcome: Outcome<'_>, emit: Emit<'_>) {
         let Some(Pending::Request(request)) = self.queue.pop() else { return };
@@ -87,7 +87,7 @@ impl Core {
                 self.prepared(&mut request, answering);
             }
             Command::StmtExecute | Command::StmtBulkExecute | Command::StmtFetch => {
-                self.executed(&request, answering, id)
+                self.executed(&request, answering, id);
             }
             Command::StmtSendLongData => self.long_data(&request, id),
             Command::StmtClose => self.statements.close(id),

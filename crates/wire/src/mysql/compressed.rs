@@ -91,20 +91,11 @@ impl Compressed {
         }
     }
 
-    pub(super) fn compression(&self) -> Compression {
-        self.compression
-    }
-
     /// Bytes of memory beside the struct itself.
     pub(super) fn memory(&self) -> usize {
         /// A window of 32 KiB and the tables of Huffman codes.
         const ZLIB: usize = 44 << 10;
         self.held.capacity() + self.plain.capacity() + self.zlib.as_ref().map_or(0, |_| ZLIB)
-    }
-
-    /// Whether the next byte begins a frame.
-    pub(super) fn is_between(&self) -> bool {
-        self.header_filled == 0
     }
 
     /// Forgets the frame that has begun.

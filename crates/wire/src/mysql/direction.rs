@@ -2,7 +2,7 @@
 //! place again at the beginning of a segment.
 
 use super::compressed::{Compressed, Compression, Opened};
-use super::core::{Core, Emit, Flow};
+use super::conversation::{Conversation, Emit, Flow};
 use super::event::{Event, Missed, MissedWhat, Role};
 use super::framing::{AfterGap, Framing};
 use super::place::{Feed, Mark};
@@ -67,18 +67,18 @@ impl Direction {
     /// Reads bytes, all of them unless something else follows. `starts` is whether they begin a segment.
     pub(super) fn feed(
         &mut self,
-        core: &mut Core,
+        conversation: &mut Conversation,
         feed: &mut Feed<'_>,
         starts: bool,
         emit: Emit<'_>,
     ) -> Flow {
         let Some(compressed) = &mut self.compressed else {
-            return self.messages.feed(core, feed, starts, emit);
+            return self.messages.feed(conversation, feed, starts, emit);
         };
         if self.is_frame_lost {
             let sequence = u8::from(self.messages.role == Role::Server);
             if !starts || shape::compressed(feed.bytes, sequence).is_none() {
-                self.messages.pass_over(core, feed);
+                self.messages.pass_over(conversation, feed);
                 return Flow::On;
             }
             compressed.reset();
@@ -87,7 +87,7 @@ impl Direction {
         while let Some(opened) = compressed.take(feed) {
             match opened {
                 Opened::Plain(mut plain) => {
-                    self.messages.feed(core, &mut plain, true, emit);
+                    self.messages.feed(conversation, &mut plain, true, emit);
                 }
                 Opened::Missing(bytes, at) => {
                     emit(Event::Missed(Missed {
@@ -96,7 +96,7 @@ impl Direction {
                         bytes,
                         at,
                     }));
-                    self.messages.missing(core, bytes, at, emit);
+                    self.messages.missing(conversation, bytes, at, emit);
                 }
             }
         }
@@ -104,46 +104,58 @@ impl Direction {
     }
 
     /// Bytes are missing.
-    pub(super) fn missing(&mut self, core: &mut Core, missing: u64, at: Mark, emit: Emit<'_>) -> Flow {
+    pub(super) fn missing(
+        &mut self,
+        conversation: &mut Conversation,
+        missing: u64,
+        at: Mark,
+        emit: Emit<'_>,
+    ) -> Flow {
         let Some(compressed) = &mut self.compressed else {
-            return self.messages.missing(core, missing, at, emit);
+            return self.messages.missing(conversation, missing, at, emit);
         };
         if self.is_frame_lost {
             return Flow::On;
         }
         match compressed.gap(missing, at) {
             Ok(None) => Flow::On,
-            Ok(Some((missing, at))) => self.messages.missing(core, missing, at, emit),
+            Ok(Some((missing, at))) => self.messages.missing(conversation, missing, at, emit),
             Err(()) => {
                 self.is_frame_lost = true;
-                self.messages.missing(core, u64::MAX, at, emit)
+                self.messages.missing(conversation, u64::MAX, at, emit)
             }
         }
     }
 }
 
 impl Messages {
-    fn feed(&mut self, core: &mut Core, feed: &mut Feed<'_>, starts: bool, emit: Emit<'_>) -> Flow {
+    fn feed(
+        &mut self,
+        conversation: &mut Conversation,
+        feed: &mut Feed<'_>,
+        starts: bool,
+        emit: Emit<'_>,
+    ) -> Flow {
         if self.lost.is_some() {
-            match self.begins(core, feed.bytes).filter(|_| starts) {
+            match self.begins(conversation, feed.bytes).filter(|_| starts) {
                 Some(Shape::Plain) => self.found(emit),
                 Some(Shape::Compressed(compression)) => return Flow::Compressed(compression),
                 None => {
-                    self.pass_over(core, feed);
+                    self.pass_over(conversation, feed);
                     return Flow::On;
                 }
             }
         }
         loop {
             if self.role == Role::Server && self.framing.is_between() {
-                core.pass_rows(feed);
+                conversation.pass_rows(feed);
             }
             let Some(message) = self.framing.take(feed) else { return Flow::On };
-            match core.message(self.role, message, emit) {
+            match conversation.message(self.role, message, emit) {
                 Flow::On => {}
                 Flow::Lost => {
-                    self.lose(core, None);
-                    self.pass_over(core, feed);
+                    self.lose(conversation, None);
+                    self.pass_over(conversation, feed);
                     return Flow::Lost;
                 }
                 other => return other,
@@ -152,11 +164,11 @@ impl Messages {
     }
 
     /// What begins there, if it is something to go on from.
-    fn begins(&self, core: &Core, bytes: &[u8]) -> Option<Shape> {
+    fn begins(&self, conversation: &Conversation, bytes: &[u8]) -> Option<Shape> {
         let plain = |is_so: bool| is_so.then_some(Shape::Plain);
         match self.role {
-            Role::Server => plain(core.awaits_answer() && shape::is_answer(bytes)),
-            Role::Client if core.may_be_compressed() => shape::command(bytes, Care::Known),
+            Role::Server => plain(conversation.awaits_answer() && shape::is_answer(bytes)),
+            Role::Client if conversation.may_be_compressed() => shape::command(bytes, Care::Known),
             Role::Client => plain(shape::is_command(bytes, Care::Known)),
         }
     }
@@ -173,7 +185,7 @@ impl Messages {
         }
     }
 
-    fn pass_over(&mut self, core: &mut Core, feed: &mut Feed<'_>) {
+    fn pass_over(&mut self, conversation: &mut Conversation, feed: &mut Feed<'_>) {
         let first = feed.first();
         let passed = feed.split(feed.bytes.len()).len() as u64;
         if passed == 0 {
@@ -183,47 +195,47 @@ impl Messages {
         lost.first.get_or_insert(first);
         lost.passed += passed;
         if self.role == Role::Server {
-            core.passed_over(feed.last());
+            conversation.passed_over(feed.last());
         }
     }
 
-    fn lose(&mut self, core: &mut Core, answer: Option<Mark>) {
+    fn lose(&mut self, conversation: &mut Conversation, answer: Option<Mark>) {
         self.lost.get_or_insert_default();
         match self.role {
-            Role::Client => core.requests_lost(),
-            Role::Server => core.answers_lost(answer),
+            Role::Client => conversation.requests_lost(),
+            Role::Server => conversation.answers_lost(answer),
         }
     }
 
-    fn missing(&mut self, core: &mut Core, missing: u64, at: Mark, emit: Emit<'_>) -> Flow {
+    fn missing(&mut self, conversation: &mut Conversation, missing: u64, at: Mark, emit: Emit<'_>) -> Flow {
         if self.lost.is_some() {
-            self.lose(core, None);
+            self.lose(conversation, None);
             return Flow::On;
         }
         match self.framing.gap(missing, at) {
             AfterGap::Inside => {
                 if self.role == Role::Server {
-                    core.answer_holed();
+                    conversation.answer_holed();
                 }
                 Flow::On
             }
-            AfterGap::Whole(message) => match core.message(self.role, message, emit) {
+            AfterGap::Whole(message) => match conversation.message(self.role, message, emit) {
                 Flow::Lost => {
-                    self.lose(core, None);
+                    self.lose(conversation, None);
                     Flow::Lost
                 }
                 other => other,
             },
             AfterGap::Lost(None) => {
-                self.lose(core, None);
+                self.lose(conversation, None);
                 Flow::Lost
             }
             AfterGap::Lost(Some(message)) => {
                 let first = message.span.first;
                 if self.role == Role::Client || !message.is_cut {
-                    core.message(self.role, message, emit);
+                    conversation.message(self.role, message, emit);
                 }
-                self.lose(core, Some(first));
+                self.lose(conversation, Some(first));
                 Flow::Lost
             }
         }

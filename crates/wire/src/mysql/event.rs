@@ -20,6 +20,7 @@ pub enum Role {
 
 /// One thing that a connection tells.
 #[derive(Debug, Clone, Copy)]
+#[expect(clippy::large_enum_variant, reason = "it is shown for a moment and never kept")]
 pub enum Event<'a> {
     /// The server's first words.
     Greeting(Greeting<'a>, Mark),
@@ -130,21 +131,21 @@ pub struct Statement<'a> {
 /// What a command said.
 #[derive(Debug, Clone, Copy)]
 pub enum Request<'a> {
-    /// COM_QUERY.
+    /// `COM_QUERY`.
     Query {
         /// The SQL.
         text: Text<'a>,
         /// Query attributes.
         attributes: Parameters<'a>,
     },
-    /// COM_STMT_PREPARE.
+    /// `COM_STMT_PREPARE`.
     Prepare {
         /// The SQL.
         text: Text<'a>,
         /// The statement's number and its parameters and columns, if it was prepared.
         prepared: Option<Prepared>,
     },
-    /// COM_STMT_EXECUTE.
+    /// `COM_STMT_EXECUTE`.
     Execute {
         /// Which statement.
         id: u32,
@@ -159,7 +160,7 @@ pub enum Request<'a> {
         /// The message behind statement, flags and iterations, as it was.
         raw: &'a [u8],
     },
-    /// COM_STMT_BULK_EXECUTE.
+    /// `COM_STMT_BULK_EXECUTE`.
     Bulk {
         /// Which statement.
         id: u32,
@@ -168,7 +169,7 @@ pub enum Request<'a> {
         /// The rows of parameters; `None` if they cannot be read.
         rows: Option<Rows<'a>>,
     },
-    /// COM_STMT_FETCH: more rows of a cursor. It is one logical query with the EXECUTE before it.
+    /// `COM_STMT_FETCH`: more rows of a cursor. It is one logical query with the EXECUTE before it.
     Fetch {
         /// Which statement.
         id: u32,
@@ -181,7 +182,7 @@ pub enum Request<'a> {
         /// The rows of all of them so far.
         rows: u64,
     },
-    /// COM_STMT_SEND_LONG_DATA.
+    /// `COM_STMT_SEND_LONG_DATA`.
     LongData {
         /// Which statement.
         id: u32,
@@ -190,23 +191,23 @@ pub enum Request<'a> {
         /// How many bytes.
         length: u64,
     },
-    /// COM_STMT_CLOSE and COM_STMT_RESET.
+    /// `COM_STMT_CLOSE` and `COM_STMT_RESET`.
     Id {
         /// Which statement.
         id: u32,
         /// The SQL that was prepared; `None` if that was not seen.
         text: Option<Text<'a>>,
     },
-    /// COM_CHANGE_USER.
+    /// `COM_CHANGE_USER`.
     ChangeUser {
         /// The new user.
         user: &'a [u8],
         /// The new database.
         database: &'a [u8],
     },
-    /// What names something: COM_INIT_DB, COM_FIELD_LIST, COM_CREATE_DB, COM_DROP_DB, and COM_BINLOG_DUMP its file.
+    /// What names something: `COM_INIT_DB`, `COM_FIELD_LIST`, `COM_CREATE_DB`, `COM_DROP_DB`, and `COM_BINLOG_DUMP` its file.
     Name(Text<'a>),
-    /// COM_KILL and COM_SET_OPTION.
+    /// `COM_KILL` and `COM_SET_OPTION`.
     Number(u32),
     /// Nothing that is read here; how many bytes there were behind the first one.
     Rest(u64),
@@ -257,7 +258,7 @@ pub enum Outcome<'a> {
     Ok,
     /// The server refused, or gave up in between.
     Error(ServerError<'a>),
-    /// With a text that is neither: COM_STATISTICS.
+    /// With a text that is neither: `COM_STATISTICS`.
     Text(&'a [u8]),
     /// It goes on for as long as the connection does: binary logs.
     Stream,

@@ -11,6 +11,9 @@ pub(super) const HOLES_MAX: usize = 16;
 /// Room that a buffer keeps for the next message. A statement is seldom longer; one that was is not paid for ever.
 pub(super) const ROOM_KEPT: usize = 16 << 10;
 
+/// Room that a message takes at first when it does not lie in one piece.
+const ROOM_FIRST: usize = 2 << 10;
+
 /// One message, whole or as far as it was seen.
 #[derive(Debug)]
 pub(super) struct Message<'a> {
@@ -173,7 +176,14 @@ impl Framing {
 
     fn keep(&mut self, bytes: &[u8]) {
         let room = self.keep_max.saturating_sub(self.held.len());
-        self.held.extend_from_slice(&bytes[..bytes.len().min(room)]);
+        let bytes = &bytes[..bytes.len().min(room)];
+        if self.held.capacity() - self.held.len() < bytes.len() {
+            // Twice the room each time, but never more than the message says that it is long.
+            let declared = usize::try_from(self.length).unwrap_or(usize::MAX).min(self.keep_max);
+            let more = self.held.capacity().max(ROOM_FIRST).min(declared.saturating_sub(self.held.len()));
+            self.held.reserve_exact(more.max(bytes.len()));
+        }
+        self.held.extend_from_slice(bytes);
     }
 
     fn close(&mut self, is_cut: bool) -> Message<'_> {

@@ -1,7 +1,7 @@
 //! The parameters of EXECUTE and BULK, and the attributes of a query, as they lie on the wire.
 //!
 //! Sources: <https://mariadb.com/kb/en/com_stmt_execute/>, <https://mariadb.com/kb/en/com_stmt_bulk_execute/>, and
-//! MySQL's "COM_QUERY" and "COM_STMT_EXECUTE". What the values mean is [`super::value`]'s.
+//! MySQL's "`COM_QUERY`" and "`COM_STMT_EXECUTE`". What the values mean is [`super::value`]'s.
 
 use super::bytes::Bytes;
 use super::value::{self, Raw};
@@ -173,10 +173,9 @@ fn nulls_and_types<'a>(
     Some(nulls)
 }
 
-/// The fixed part of EXECUTE without its first byte, and where the rest begins.
+/// EXECUTE behind the number of its statement.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Execute<'a> {
-    pub(super) id: u32,
     flags: u8,
     rest: Bytes<'a>,
 }
@@ -184,9 +183,10 @@ pub(super) struct Execute<'a> {
 impl<'a> Execute<'a> {
     pub(super) fn read(body: &'a [u8]) -> Option<Self> {
         let mut rest = Bytes(body);
-        let (id, flags) = (rest.u32()?, rest.u8()?);
         rest.u32()?;
-        Some(Self { id, flags, rest })
+        let flags = rest.u8()?;
+        rest.u32()?;
+        Some(Self { flags, rest })
     }
 
     /// What is behind the fixed part.
@@ -243,11 +243,6 @@ impl<'a> Rows<'a> {
 
 /// BULK's flag that types follow.
 const HAS_TYPES: u16 = 128;
-
-/// The statement of BULK, from its message without the first byte.
-pub(super) fn bulk_id(body: &[u8]) -> Option<u32> {
-    Bytes(body).u32()
-}
 
 /// The rows of BULK, given how many parameters the statement has; `types` are as in [`Execute::parameters`].
 pub(super) fn bulk<'a>(body: &'a [u8], count: u16, types: &'a mut Types) -> Option<Rows<'a>> {

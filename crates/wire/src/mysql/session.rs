@@ -1,9 +1,9 @@
-//! One connection, piece by piece: the door of the room. Two [`Direction`]s make messages, [`Core`] understands them.
+//! One connection, piece by piece: the door of the room. Two [`Direction`]s make messages, [`Conversation`] understands them.
 
 use std::ops::Range;
 
 use super::compressed::Compression;
-use super::core::{Core, Emit, Flow};
+use super::conversation::{Conversation, Emit, Flow};
 use super::direction::Direction;
 use super::event::{Event, Missed, MissedWhat, Role};
 use super::place::{Feed, Mark, Place};
@@ -26,11 +26,11 @@ pub struct Limits {
 }
 
 impl Default for Limits {
-    /// So that one connection at its worst stays below 64 MiB.
+    /// Statements of up to 36 MiB whole, and a connection with such a one below 64 MiB.
     fn default() -> Self {
         Self {
-            request_bytes_max: 24 << 20,
-            pending_bytes_max: 24 << 20,
+            request_bytes_max: 36 << 20,
+            pending_bytes_max: 36 << 20,
             statements_bytes_max: 8 << 20,
             long_data_bytes_max: 1 << 20,
         }
@@ -52,7 +52,7 @@ pub enum Start {
 /// memory.
 #[derive(Debug)]
 pub struct Session {
-    core: Core,
+    conversation: Conversation,
     client: Direction,
     server: Direction,
     is_encrypted: bool,
@@ -65,7 +65,7 @@ impl Session {
     pub fn new(limits: Limits, start: Start) -> Self {
         let is_midstream = start == Start::Midstream;
         Self {
-            core: Core::new(limits, is_midstream),
+            conversation: Conversation::new(limits, is_midstream),
             client: Direction::new(Role::Client, limits.request_bytes_max, is_midstream),
             server: Direction::new(Role::Server, ANSWER_KEPT, is_midstream),
             is_encrypted: false,
@@ -110,7 +110,7 @@ impl Session {
     pub fn end(&mut self, emit: Emit<'_>) {
         self.client.tell_passed(emit);
         self.server.tell_passed(emit);
-        self.core.give_up_answers(emit);
+        self.conversation.give_up_answers(emit);
     }
 
     /// How many bytes of TLS each side has sent.
@@ -122,13 +122,13 @@ impl Session {
     /// Whether the connection said goodbye, or its login was refused: nothing more is read.
     #[must_use]
     pub fn is_over(&self) -> bool {
-        self.core.is_over()
+        self.conversation.is_over()
     }
 
     /// The memory that it takes, in bytes.
     #[must_use]
     pub fn memory(&self) -> usize {
-        size_of::<Self>() + self.core.memory() + self.client.memory() + self.server.memory()
+        size_of::<Self>() + self.conversation.memory() + self.client.memory() + self.server.memory()
     }
 
     fn count_encrypted(&mut self, role: Role, bytes: u64) {
@@ -139,13 +139,13 @@ impl Session {
     fn feed(&mut self, role: Role, mut feed: Feed<'_>, starts: bool, emit: Emit<'_>) {
         let mut starts = starts;
         // Ends: every round takes bytes, or switches to compression, which a connection does once.
-        while !feed.bytes.is_empty() && !self.core.is_over() {
+        while !feed.bytes.is_empty() && !self.conversation.is_over() {
             let before = feed.bytes.len();
             let direction = match role {
                 Role::Client => &mut self.client,
                 Role::Server => &mut self.server,
             };
-            let flow = direction.feed(&mut self.core, &mut feed, starts, emit);
+            let flow = direction.feed(&mut self.conversation, &mut feed, starts, emit);
             self.turn(flow, emit);
             if flow == Flow::Encrypted {
                 return self.count_encrypted(role, feed.bytes.len() as u64);
@@ -155,14 +155,14 @@ impl Session {
     }
 
     fn missing(&mut self, role: Role, missing: u64, at: Mark, emit: Emit<'_>) {
-        if self.core.is_over() {
+        if self.conversation.is_over() {
             return;
         }
         let direction = match role {
             Role::Client => &mut self.client,
             Role::Server => &mut self.server,
         };
-        let flow = direction.missing(&mut self.core, missing, at, emit);
+        let flow = direction.missing(&mut self.conversation, missing, at, emit);
         self.turn(flow, emit);
     }
 
@@ -170,7 +170,7 @@ impl Session {
         match flow {
             Flow::On => {}
             Flow::Lost => {
-                let flow = self.core.skip_login();
+                let flow = self.conversation.skip_login();
                 if let Flow::Compressed(compression) = flow {
                     self.compress(compression, emit);
                 }
@@ -184,7 +184,7 @@ impl Session {
         if self.client.is_compressed() {
             return;
         }
-        self.core.compresses();
+        self.conversation.compresses();
         self.client.compress(compression);
         self.server.compress(compression);
         emit(Event::Compressed(compression));

@@ -73,8 +73,11 @@ fn is_telling(command: Command, rest: &[u8]) -> bool {
                 && matches!(start[0], b'a'..=b'z' | b'A'..=b'Z' | b'(' | b'/')
         }
         Command::StmtExecute => rest.get(5..9) == Some(&[1, 0, 0, 0]) && rest[4] & !0x0f == 0,
-        Command::Ping | Command::Statistics | Command::ResetConnection => true,
-        Command::StmtFetch | Command::StmtReset => true,
+        Command::Ping
+        | Command::Statistics
+        | Command::ResetConnection
+        | Command::StmtFetch
+        | Command::StmtReset => true,
         _ => false,
     }
 }

@@ -40,13 +40,12 @@ pub fn length(kind: u8, bytes: &[u8]) -> Option<usize> {
         0 | 15 | 16 | 245..=255 => None,
         _ => return None,
     };
-    let length = match fixed {
-        Some(length) => length,
-        None => {
-            let mut rest = super::bytes::Bytes(bytes);
-            let length = usize::try_from(rest.lenenc()?).ok()?;
-            (bytes.len() - rest.0.len()).checked_add(length)?
-        }
+    let length = if let Some(length) = fixed {
+        length
+    } else {
+        let mut rest = super::bytes::Bytes(bytes);
+        let length = usize::try_from(rest.lenenc()?).ok()?;
+        (bytes.len() - rest.0.len()).checked_add(length)?
     };
     (length <= bytes.len()).then_some(length)
 }

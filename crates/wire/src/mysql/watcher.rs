@@ -3,8 +3,8 @@
 //! Told by the port, or by the server's greeting, or, midstream, by the shape of a client's command. A header of the PROXY
 //! protocol in front of the client's bytes is stepped over.
 
-use super::core::Emit;
-use super::event::{Event, Role};
+use super::conversation::Emit;
+use super::event::Role;
 use super::greeting::Greeting;
 use super::session::{Limits, Session, Start};
 use super::shape::{self, Care};
@@ -163,7 +163,7 @@ impl Watcher {
         match opening.held(side).opens() {
             Opens::Open => {}
             Opens::Greeting if self.told.is_none_or(|server| server == side) => {
-                self.greeted(side, piece, emit)
+                self.greeted(side, piece, emit);
             }
             Opens::Proxy(length) if self.told.is_none_or(|server| server != side) => {
                 opening.held(side).skip(length);
@@ -221,10 +221,9 @@ impl Watcher {
     }
 
     fn give_up_late(&mut self) {
-        if let State::Opening(opening) = &self.state {
-            if self.told.is_none() && (opening.bytes > BYTES_MAX || opening.turns > TURNS_MAX) {
-                self.state = State::Other;
-            }
+        let State::Opening(opening) = &self.state else { return };
+        if self.told.is_none() && (opening.bytes > BYTES_MAX || opening.turns > TURNS_MAX) {
+            self.state = State::Other;
         }
     }
 }

@@ -69,7 +69,11 @@ struct Swallowed {
 
 /// One connection.
 #[derive(Debug)]
-pub(super) struct Core {
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a fact of its own, and any may be so with any other"
+)]
+pub(super) struct Conversation {
     pub(super) limits: Limits,
     phase: Phase,
     pub(super) speech: Speech,
@@ -93,7 +97,7 @@ pub(super) struct Core {
     is_guessing: bool,
 }
 
-impl Core {
+impl Conversation {
     pub(super) fn new(limits: Limits, is_midstream: bool) -> Self {
         Self {
             limits,
@@ -383,7 +387,7 @@ impl Core {
         if matches!(self.queue.front(), Some(Pending::Unseen)) && !self.end_of_unseen(message, emit) {
             return Flow::On;
         }
-        let Some(Pending::Request(front)) = self.queue.front() else { return self.unasked(message, emit) };
+        let Some(Pending::Request(front)) = self.queue.front() else { return unasked(message, emit) };
         let command = front.command();
         if message.sequence != self.expected && !self.is_compressed {
             return self.odd(Doubt::AnswerCut);
@@ -441,17 +445,6 @@ impl Core {
         if let Some(at) = first {
             emit(Event::Missed(Missed { role: Role::Server, what: MissedWhat::WithoutRequest, bytes, at }));
         }
-    }
-
-    fn unasked(&self, message: &Message<'_>, emit: Emit<'_>) -> Flow {
-        let at = message.span.first;
-        if let Some(error) = answer::error(message.payload.bytes()) {
-            emit(Event::Unasked(error, at));
-        } else {
-            let what = MissedWhat::WithoutRequest;
-            emit(Event::Missed(Missed { role: Role::Server, what, bytes: message.length + 4, at }));
-        }
-        Flow::On
     }
 
     fn is_row_for_sure(&self, message: &Message<'_>) -> bool {
@@ -546,4 +539,16 @@ impl Core {
 fn first_byte(message: &Message<'_>) -> Option<u8> {
     let is_missing = message.holes.first().is_some_and(|hole| hole.at == 0);
     if is_missing { None } else { message.payload.bytes().first().copied() }
+}
+
+/// The server speaks though nobody waits.
+fn unasked(message: &Message<'_>, emit: Emit<'_>) -> Flow {
+    let at = message.span.first;
+    if let Some(error) = answer::error(message.payload.bytes()) {
+        emit(Event::Unasked(error, at));
+    } else {
+        let what = MissedWhat::WithoutRequest;
+        emit(Event::Missed(Missed { role: Role::Server, what, bytes: message.length + 4, at }));
+    }
+    Flow::On
 }
