@@ -14,19 +14,19 @@ use byway_wire::stream::{Gap, Missing, Piece, Side};
 
 /// One packet, and how many of its bytes are seen.
 #[derive(Debug, Clone)]
-pub struct Sent {
-    pub role: Role,
-    pub bytes: Vec<u8>,
-    pub seen: usize,
+pub(crate) struct Sent {
+    pub(crate) role: Role,
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) seen: usize,
 }
 
-pub fn packet(sequence: u8, payload: &[u8]) -> Vec<u8> {
+pub(crate) fn packet(sequence: u8, payload: &[u8]) -> Vec<u8> {
     let length = u32::try_from(payload.len()).unwrap().to_le_bytes();
     [&length[..3], &[sequence], payload].concat()
 }
 
 /// The packets of a scene.
-pub fn packets(scene: &str) -> Vec<Sent> {
+pub(crate) fn packets(scene: &str) -> Vec<Sent> {
     let (mut sequence, mut sent) = (0_u8, Vec::new());
     for line in scene.lines().map(str::trim).filter(|line| !line.is_empty()) {
         let (seen, line) = match line.split_once(' ').unwrap() {
@@ -79,9 +79,8 @@ fn payload(line: &str) -> Vec<u8> {
         "prepared" => prepared(number(0), number(1), number(2)),
         "switch" => [&[0xfe][..], rest.as_bytes(), b"\0saltsaltsaltsaltsalt\0"].concat(),
         "password" => b"SECRET".to_vec(),
-        "file" => rest.as_bytes().to_vec(),
+        "file" | "string" => rest.as_bytes().to_vec(),
         "wants-file" => text(0xfb),
-        "string" => rest.as_bytes().to_vec(),
         "hex" => words.iter().flat_map(|word| hex(word)).collect(),
         "quit" => vec![1],
         "use" => text(2),
@@ -119,7 +118,7 @@ fn prepared(id: u64, columns: u64, place_holders: u64) -> Vec<u8> {
 }
 
 fn greeting(version: &str) -> Vec<u8> {
-    let flags = 0xffff_ffff_u32 & !(u32::from(version.contains("Maria")));
+    let flags = !u32::from(version.contains("Maria"));
     let (low, high) = (flags.to_le_bytes(), 0x1f_u32.to_le_bytes());
     [
         &[10][..],
@@ -179,7 +178,7 @@ fn hex(word: &str) -> Vec<u8> {
 }
 
 /// What a connection tells of packets, each of them a segment of its own; the server is the second side.
-pub fn watched(sent: &[Sent], told: bool) -> String {
+pub(crate) fn watched(sent: &[Sent], told: bool) -> String {
     let mut watcher = Watcher::new(Limits::default(), told.then_some(Side::Second));
     let (mut offsets, mut story) = ([0_u64; 2], String::new());
     let mut emit = |event: Event<'_>| tell(&event, &mut story);
@@ -203,7 +202,7 @@ pub fn watched(sent: &[Sent], told: bool) -> String {
 }
 
 /// What a session tells of pieces of the given lengths; times are not told.
-pub fn split(sent: &[Sent], lengths: &[usize]) -> String {
+pub(crate) fn split(sent: &[Sent], lengths: &[usize]) -> String {
     let mut session = Session::new(Limits::default(), Start::Greeting);
     let (mut offsets, mut story) = ([0_u64; 2], String::new());
     let mut emit = |event: Event<'_>| tell(&event, &mut story);
@@ -231,7 +230,7 @@ fn lossy(bytes: &[u8]) -> String {
 }
 
 /// An event as a line.
-pub fn tell(event: &Event<'_>, out: &mut String) {
+pub(crate) fn tell(event: &Event<'_>, out: &mut String) {
     let line = match event {
         Event::Greeting(greeting, _) => format!("greeting {}", lossy(greeting.version)),
         Event::Login(login, _) => format!("login {} to {}", lossy(login.user), lossy(login.database)),
