@@ -25,6 +25,7 @@ mod icmp;
 mod key;
 pub mod mysql;
 mod packet;
+pub mod sql;
 mod stop;
 pub mod stream;
 mod text;

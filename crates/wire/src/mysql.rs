@@ -31,6 +31,7 @@ mod shape;
 mod speech;
 mod statements;
 mod sureness;
+pub mod text;
 pub mod value;
 mod watcher;
 
