@@ -1,7 +1,7 @@
 //! Bytes to packets, and what identifies a packet wherever it is seen.
 //!
-//! This room reads what others sent: it borrows from the bytes, allocates nothing, has a bound for every
-//! loop and never panics, whatever the bytes are. It knows nothing of sockets, files, clocks or hosts.
+//! This room reads what others sent: it borrows from the bytes, allocates nothing but for what has to wait, has a
+//! bound for every loop and never panics, whatever the bytes are. It knows nothing of sockets, files, clocks or hosts.
 //!
 //! ```text
 //! bytes ──> Frame ──> Packet ──> Transport (Icmp | Tcp | Udp | …)
@@ -11,6 +11,8 @@
 //!
 //! Doors beside it: [`capture`] reads and writes the files in which others keep packets, [`field`] reads the
 //! single fields of a frame by the names that Wireshark gave them, [`tls`] opens what a key log has the keys of.
+//! Three doors beside it: [`capture`] reads and writes the files in which others keep packets, [`field`] reads the
+//! single fields of a frame by the names that Wireshark gave them, [`stream`] puts the bytes of TCP connections together.
 //!
 //! Decoding is lax: a frame that was cut short gives everything up to the cut, and a [`Stop`] that says in
 //! which layer it ended, how many bytes were needed and how many there were.

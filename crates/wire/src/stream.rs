@@ -84,10 +84,11 @@ pub struct Gap {
 /// Why bytes will not come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Missing {
-    /// The other side has acknowledged them, and they were not seen.
+    /// The other side has acknowledged them, and they were not seen. Where nothing is seen of the other side: others came
+    /// from behind them long ago.
     Lost,
     /// They were cut off when the packet was captured.
     Cut,
-    /// What was waiting for them became too much.
+    /// What was waiting for them became too much, or the connection or the capture ended before they were acknowledged.
     GivenUp,
 }

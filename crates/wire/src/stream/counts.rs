@@ -3,7 +3,7 @@
 /// How much is kept at most.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// Connections. One takes some 300 bytes here, and what its reader takes.
+    /// Connections. One takes some 400 bytes here, and what its reader takes.
     pub connections: u32,
     /// Bytes that wait in one connection for others before them, with what it takes to keep them.
     pub waiting_per_connection: usize,
@@ -15,7 +15,7 @@ impl Default for Limits {
     /// For a process that must stay far below 64 MiB.
     fn default() -> Self {
         Self {
-            // As many as one address can have with another on one port: some 20 MiB.
+            // As many as one address can have with another on one port: some 26 MiB when all are there.
             connections: 64 << 10,
             // 32 segments of 64 KiB, as a network card with segmentation offload shows them.
             waiting_per_connection: 2 << 20,
