@@ -2,7 +2,9 @@
 //!
 //! The common way is short: a segment that starts where the last one ended, of a sender who has acknowledged nothing
 //! that is not here, goes straight to the reader. Everything else is held, and after each packet it is seen whether
-//! something can go on: [`Connection::step`] is the list of what can, the best first.
+//! something can go on: see `going_on`.
+
+mod going_on;
 
 use super::counts::Counts;
 use super::half::{Half, Since};
@@ -71,13 +73,6 @@ pub(super) enum Outcome {
     Followed,
     /// Not this one, and not many before it.
     LostTrack,
-}
-
-/// How long holes are waited for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Patience {
-    Some,
-    None,
 }
 
 impl<T> Default for Connection<T> {
@@ -351,139 +346,6 @@ impl<T> Connection<T> {
         Since { packets: self.packets, time_ns }
     }
 
-    /// Lets go on what can.
-    #[cold]
-    fn go_on<R: Readers<Reader = T>>(&mut self, limit: usize, out: &mut Outlet<'_, R>) {
-        // Ends: every step takes something away that waits, or settles a hole.
-        while self.step(Patience::Some, out) {}
-        while self.waiting_bytes() > limit && self.step(Patience::None, out) {}
-        if self.closing.is_some_and(|closing| self.is_overdue(closing.since, out.now_ns)) {
-            self.drain(out);
-        }
-    }
-
-    /// Lets go on what can, some time after the last packet.
-    pub(super) fn look_again<R: Readers<Reader = T>>(&mut self, limit: usize, out: &mut Outlet<'_, R>) {
-        self.go_on(limit, out);
-        self.close(out);
-    }
-
-    /// Hands out what waits, and ends it: as it ended itself, or if it had not, for this reason.
-    pub(super) fn wind_up<R: Readers<Reader = T>>(&mut self, how: End, out: &mut Outlet<'_, R>) {
-        self.drain(out);
-        self.close(out);
-        self.end(how, out);
-    }
-
-    /// Waits for nothing any longer.
-    pub(super) fn drain<R: Readers<Reader = T>>(&mut self, out: &mut Outlet<'_, R>) {
-        // Ends, as above.
-        while self.step(Patience::None, out) {}
-    }
-
-    /// The next thing that can happen; false if there is none.
-    fn step<R: Readers<Reader = T>>(&mut self, patience: Patience, out: &mut Outlet<'_, R>) -> bool {
-        if matches!(self.reading, Reading::Unwanted | Reading::Ended(_)) {
-            self.waiting = None;
-            return false;
-        }
-        if self.waiting.as_ref().is_some_and(|waiting| waiting.is_empty()) {
-            self.waiting = None;
-        }
-        if let Some(side) = SIDES.into_iter().find(|side| self.is_ready(*side)).or_else(|| self.knotted()) {
-            self.hand_out_front(side, out);
-        } else if let Some((side, until)) = self.hole(patience, out.now_ns) {
-            self.settle_hole(side, until, out);
-        } else if let (Patience::None, Some((side, until))) = (patience, self.first_that_waits()) {
-            self.tell_missing(side, until, Missing::GivenUp, out);
-            self.hand_out_front(side, out);
-        } else {
-            return false;
-        }
-        true
-    }
-
-    /// Whether the first part of a side is the next one, and all is there that its sender had.
-    fn is_ready(&self, side: Side) -> bool {
-        self.front_is_next(side)
-            && self.front(side).is_some_and(|(_, how)| self.halves[side.other() as usize].is_past(how.needs))
-    }
-
-    /// Where both sides only wait for each other, one of the parts is a repetition, sent after its sender had heard
-    /// more than when it was sent first. It is the one that came later.
-    fn knotted(&self) -> Option<Side> {
-        let arrival =
-            |side| self.front(side).filter(|_| self.front_is_next(side)).map(|(_, how)| how.since.packets);
-        let (first, second) = (arrival(Side::First)?, arrival(Side::Second)?);
-        let first_is_later = self.packets.wrapping_sub(first) < self.packets.wrapping_sub(second);
-        Some(if first_is_later { Side::First } else { Side::Second })
-    }
-
-    fn front_is_next(&self, side: Side) -> bool {
-        self.front(side).is_some_and(|(from, _)| from == self.halves[side as usize].next)
-    }
-
-    fn front(&self, side: Side) -> Option<(u64, How)> {
-        self.waiting.as_ref()?.front(side).map(|(from, part)| (from, part.how))
-    }
-
-    fn hand_out_front<R: Readers<Reader = T>>(&mut self, side: Side, out: &mut Outlet<'_, R>) {
-        let Some(part) = self.waiting.as_mut().and_then(|waiting| waiting.pop(side)) else { return };
-        self.hand_out(side, &part.bytes, part.starts_segment, part.how.since.time_ns, out);
-        self.tell_missing(side, part.end, Missing::Cut, out);
-    }
-
-    /// Bytes that the other side has and that are not here, for long enough: whose, and up to where.
-    fn hole(&self, patience: Patience, now_ns: u64) -> Option<(Side, u64)> {
-        SIDES.into_iter().find_map(|side| {
-            let (mine, other) = (&self.halves[side as usize], &self.halves[side.other() as usize]);
-            let has_it = mine.acknowledged();
-            // Where nothing comes the other way, nobody acknowledges.
-            let nobody_says = !other.is_seen && patience == Patience::Some;
-            let until = match self.front(side) {
-                Some((from, _)) if nobody_says => from,
-                Some((from, _)) => from.min(has_it),
-                None => has_it,
-            };
-            let is_due = patience == Patience::None || self.is_overdue(self.hole_since(side), now_ns);
-            (until > mine.next && is_due).then_some((side, until))
-        })
-    }
-
-    /// When it was first seen that bytes are missing: they were acknowledged, or others came from behind them.
-    fn hole_since(&self, side: Side) -> Since {
-        let mine = &self.halves[side as usize];
-        let age = |since: &Since| self.packets.wrapping_sub(since.packets);
-        let came = self.front(side).map(|(_, how)| how.since);
-        let acknowledged = (!mine.is_settled()).then_some(mine.ahead_since);
-        came.into_iter().chain(acknowledged).max_by_key(age).unwrap_or_default()
-    }
-
-    fn is_overdue(&self, since: Since, now_ns: u64) -> bool {
-        let points = self.halves.iter().map(Half::points_seen).max().unwrap_or(1);
-        self.packets.wrapping_sub(since.packets) >= PATIENCE_PACKETS * points
-            || now_ns.saturating_sub(since.time_ns) >= PATIENCE_NS
-    }
-
-    /// One byte at the end, behind which nothing came, is a FIN that was not seen.
-    fn settle_hole<R: Readers<Reader = T>>(&mut self, side: Side, until: u64, out: &mut Outlet<'_, R>) {
-        let is_at_end = self.front(side).is_none();
-        let mine = &mut self.halves[side as usize];
-        if is_at_end && until - mine.next == 1 && !mine.has_fin() {
-            mine.guess_fin();
-        } else {
-            self.tell_missing(side, until, Missing::Lost, out);
-        }
-    }
-
-    /// The part that came first of those at the front: whose, and where it is.
-    fn first_that_waits(&self) -> Option<(Side, u64)> {
-        let fronts =
-            SIDES.into_iter().filter_map(|side| self.front(side).map(|(from, how)| (side, from, how)));
-        let age = |how: How| self.packets.wrapping_sub(how.since.packets);
-        fronts.max_by_key(|(_, _, how)| age(*how)).map(|(side, from, _)| (side, from))
-    }
-
     /// A RST counts only near to where its sender is: others are old, or forged.
     #[cold]
     fn reset<R>(&mut self, by: Side, segment: &Segment<'_>, out: &mut Outlet<'_, R>) -> Outcome {
@@ -523,6 +385,13 @@ impl<T> Connection<T> {
         }
     }
 
+    /// Hands out what waits, and ends it: as it ended itself, or if it had not, for this reason.
+    pub(super) fn wind_up<R: Readers<Reader = T>>(&mut self, how: End, out: &mut Outlet<'_, R>) {
+        self.drain(out);
+        self.close(out);
+        self.end(how, out);
+    }
+
     /// Ends it as it is, unless it has ended.
     fn end<R: Readers<Reader = T>>(&mut self, how: End, out: &mut Outlet<'_, R>) {
         (self.waiting, self.closing) = (None, None);
@@ -536,8 +405,6 @@ impl<T> Connection<T> {
         }
     }
 }
-
-const SIDES: [Side; 2] = [Side::First, Side::Second];
 
 impl Half {
     /// Notes that a point has seen these bytes, and says how.
