@@ -37,8 +37,8 @@ impl fmt::Display for DigestId {
     }
 }
 
-/// Writes the fingerprint of a statement to the end of `out`: never longer than the statement by more than twice
-/// its length, in time that grows with it.
+/// Writes the fingerprint of a statement to the end of `out`: at most twice as long as it
+/// (and 16 bytes), in time that grows with its length.
 pub fn fingerprint(text: &[u8], backslashes: Backslashes, out: &mut Vec<u8>) {
     if text.starts_with(ADMINISTRATOR) {
         out.extend_from_slice(text);
@@ -56,8 +56,11 @@ pub fn fingerprint(text: &[u8], backslashes: Backslashes, out: &mut Vec<u8>) {
         }
     }
     line.finish();
-    debug_assert!(out.len() - start <= text.len() * 3 + 16, "a fingerprint is bounded by its text");
+    debug_assert!(out.len() - start <= text.len() * 2 + 16, "a fingerprint is bounded by its text");
 }
+
+/// From `in` to `replace`.
+const KEYWORD_LENGTHS: std::ops::RangeInclusive<usize> = 2..=7;
 
 /// Whether there is more to read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -304,23 +307,30 @@ impl<'t, 'o> Line<'t, 'o> {
         self.gap();
     }
 
+    #[inline]
     fn word(&mut self, bytes: &[u8], token: Token) -> Go {
-        let is_plain = bytes.iter().all(|byte| byte.is_ascii_alphabetic() || *byte == b'_');
-        if !is_plain {
-            self.name(bytes, token);
-            return Go::On;
-        }
         let is_first = self.out.len() == self.start;
         let blanks = self.blanks;
         self.gap_before_name();
         let at = self.out.len();
-        self.out.extend(bytes.iter().map(u8::to_ascii_lowercase));
+        // In one pass, as most of a statement is words.
+        let mut has_digits = false;
+        self.out.extend(bytes.iter().map(|byte| {
+            has_digits |= byte.is_ascii_digit();
+            byte.to_ascii_lowercase()
+        }));
+        if has_digits {
+            self.out.truncate(at);
+            self.name(bytes, token);
+            return Go::On;
+        }
         let previous = std::mem::replace(&mut self.word, at);
         self.end_insert();
-        if matches!(bytes.len(), 2..=8) {
+        if KEYWORD_LENGTHS.contains(&bytes.len()) {
             return self.keyword(Keyword { at, previous, blanks, is_first, token });
         }
         self.list = List::No;
+        self.insert = if self.insert == Insert::Verb { Insert::No } else { self.insert };
         Go::On
     }
 

@@ -99,17 +99,21 @@ impl<'a> Tokens<'a> {
         }
     }
 
+    #[inline]
     fn quoted(&self, rest: &[u8], prefix: usize) -> usize {
         quoted(rest, prefix, self.backslashes)
     }
 
+    #[inline]
     fn word(&self, rest: &[u8]) -> (Kind, usize) {
         if let [b'x' | b'X' | b'b' | b'B' | b'n' | b'N', b'\'', ..] = rest
             && self.before != Before::Separator
         {
             return (Kind::String, self.quoted(rest, 1));
         }
-        if let Some(length) = dollar_quoted(rest) {
+        if rest.first() == Some(&b'$')
+            && let Some(length) = dollar_quoted(rest)
+        {
             return (Kind::String, length);
         }
         (Kind::Word, run(rest, Class::is_name))
@@ -170,10 +174,12 @@ enum Class {
 }
 
 impl Class {
+    #[inline]
     fn is_space(self) -> bool {
         self == Self::Space
     }
 
+    #[inline]
     fn is_name(self) -> bool {
         matches!(self, Self::Letter | Self::Digit)
     }
@@ -206,7 +212,7 @@ const fn class(byte: u8) -> Class {
 
 /// How many bytes from the start are of a class.
 #[inline]
-fn run(bytes: &[u8], of: fn(Class) -> bool) -> usize {
+fn run(bytes: &[u8], of: impl Fn(Class) -> bool) -> usize {
     bytes.iter().position(|byte| !of(CLASS[usize::from(*byte)])).unwrap_or(bytes.len())
 }
 
