@@ -18,8 +18,8 @@ const ADMINISTRATOR: &[u8] = b"administrator command: ";
 /// What `mysqldump` sends for every table: one digest for all of them.
 const DUMP: &[u8] = b"SELECT /*!40001 SQL_NO_CACHE */ * FROM `";
 
-/// The identifier of a fingerprint: its MD5. As text 32 digits in capitals, as `pt-query-digest` prints after `0x`
-/// since 3.0.11 (`# Query 1: … ID 0xE630D2FEB6D5BB9184AFF9783CD458FF`); older ones print the last 16.
+/// The identifier of a fingerprint: its MD5. As text 32 digits in capitals, as `pt-query-digest` 3.2.1 prints after
+/// `0x` (`# Query 1: … ID 0xE630D2FEB6D5BB9184AFF9783CD458FF`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct DigestId(pub [u8; 16]);
 

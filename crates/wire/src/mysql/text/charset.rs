@@ -143,7 +143,7 @@ fn utf8_character(bytes: &[u8], longest: usize) -> usize {
 impl Charset {
     /// By the number of a collation, as it stands in the login and in `COM_CHANGE_USER`.
     ///
-    /// From `information_schema.collations` of MariaDB 10.11 and MySQL 8.0; where both use a number, they agree.
+    /// From `information_schema` of MariaDB 10.11; what only MySQL has (248 to 250, 255 to 323) from its manual.
     #[must_use]
     pub fn of_collation(collation: u16) -> Self {
         // MariaDB numbers the variants "nopad" of a collation from 1024 on.
