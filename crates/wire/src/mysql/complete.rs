@@ -67,6 +67,7 @@ impl Conversation {
     ) {
         let mut sureness = request.sureness;
         sureness.doubt_if(self.is_midstream, Doubt::Midstream);
+        sureness.doubt_if(self.is_context_inferred, Doubt::ContextInferred);
         let reading = Reading { request, answering, id, statements: &self.statements, speech: self.speech };
         let said = reading.request(types, &mut sureness);
         emit(Event::Statement(Told {
@@ -82,6 +83,7 @@ impl Conversation {
 
     fn apply(&mut self, mut request: Asked, answering: &Answering, outcome: Outcome<'_>, id: u32) {
         let is_ok = outcome == Outcome::Ok;
+        self.doubt_context(&request, outcome);
         match request.command() {
             Command::StmtPrepare => {
                 self.prepared(&mut request, answering);
@@ -113,6 +115,25 @@ impl Conversation {
         self.queue.spare(request.body);
     }
 
+    /// What may have changed the context without being seen, or has set it anew.
+    fn doubt_context(&mut self, request: &Asked, outcome: Outcome<'_>) {
+        let changes = match request.command() {
+            Command::InitDb | Command::ChangeUser | Command::ResetConnection => true,
+            Command::Query => identity::change(text(request).bytes).is_some(),
+            _ => false,
+        };
+        if !changes {
+            return;
+        }
+        let is_seen = request.holes.is_empty() && request.sureness.is_certain();
+        if outcome == Outcome::Unseen || outcome == Outcome::Ok && !is_seen {
+            self.is_context_inferred = true;
+        } else if outcome == Outcome::Ok && matches!(request.command(), Command::InitDb | Command::ChangeUser)
+        {
+            self.is_context_inferred = false;
+        }
+    }
+
     fn prepared(&mut self, request: &mut Asked, answering: &Answering) {
         let Some(prepared) = answering.prepared else { return self.statements.none_prepared() };
         let mut sureness = Sureness::default();
@@ -122,8 +143,10 @@ impl Conversation {
         );
         sureness.doubt_if(request.sureness.has(Doubt::RequestTooLong), Doubt::RequestTooLong);
         sureness.doubt_if(request.sureness.has(Doubt::AnswerInferred), Doubt::AnswerInferred);
-        let length = text(request).length;
+        let (length, losses) = (text(request).length, self.statements.losses);
         let statement = Statement {
+            types_loss: losses,
+            seen_loss: losses,
             // Not the buffer itself: that has room for more, and statements may be many.
             body: request.body.as_slice().to_vec(),
             text_at: request.text_at,
@@ -138,10 +161,11 @@ impl Conversation {
 
     fn executed(&mut self, request: &Asked, answering: &Answering, id: u32) {
         let is_fetch = request.command() == Command::StmtFetch;
+        let losses = self.statements.losses;
         self.statements.change(id, self.limits.statements_bytes_max, |statement| {
             if !is_fetch {
                 statement.longs = Vec::new();
-                (statement.fetches, statement.rows) = (0, 0);
+                (statement.fetches, statement.rows, statement.seen_loss) = (0, 0, losses);
             }
             statement.fetches = statement.fetches.saturating_add(u32::from(is_fetch));
             statement.rows = statement.rows.saturating_add(answering.rows);
@@ -317,8 +341,10 @@ impl<'a> Reading<'a> {
         read: impl FnOnce(&'a mut Types) -> Option<R>,
     ) -> Option<R> {
         let loss = self.statements.get(self.id).map_or(0, |statement| statement.types_loss);
-        let is_old = loss != self.statements.losses && self.place_holders() != Some(0);
-        sureness.doubt_if(is_old && !self.sends_types(), Doubt::TypesInferred);
+        let seen = self.statements.get(self.id).map_or(0, |statement| statement.seen_loss);
+        let losses = self.statements.losses;
+        let is_inferred = seen != losses || loss != losses && !self.sends_types();
+        sureness.doubt_if(is_inferred && self.place_holders() != Some(0), Doubt::ParametersInferred);
         read(types)
     }
 

@@ -89,6 +89,8 @@ pub(super) struct Conversation {
     answers_lost: bool,
     /// Requests or answers were lost while several waited: which answer is whose is a guess until nothing waits.
     is_guessing: bool,
+    /// User, database or character set may have been changed by what was lost.
+    pub(super) is_context_inferred: bool,
 }
 
 impl Conversation {
@@ -110,6 +112,7 @@ impl Conversation {
             swallowed: Swallowed::default(),
             answers_lost: false,
             is_guessing: false,
+            is_context_inferred: false,
         }
     }
 

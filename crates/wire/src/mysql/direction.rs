@@ -115,7 +115,7 @@ impl Direction {
             return self.messages.missing(conversation, missing, at, emit);
         };
         if self.is_frame_lost {
-            return Flow::On;
+            return self.messages.missing(conversation, missing, at, emit);
         }
         match compressed.gap(missing, at) {
             Ok(None) => Flow::On,

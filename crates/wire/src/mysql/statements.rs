@@ -28,6 +28,8 @@ pub(super) struct Statement {
     pub(super) types: Types,
     /// After how many losses of requests the types were sent.
     pub(super) types_loss: u32,
+    /// How many losses there had been when it was prepared or executed last.
+    pub(super) seen_loss: u32,
     pub(super) longs: Vec<LongData>,
     pub(super) fetches: u32,
     pub(super) rows: u64,

@@ -20,8 +20,10 @@ pub enum Doubt {
     PrepareHoled,
     /// The parameters could not be read.
     ParametersUnread,
-    /// The types of the parameters were sent before requests were lost; they may have been changed since.
-    TypesInferred,
+    /// Requests were lost before it: parameters that came in pieces may lack some, and types may have been changed.
+    ParametersInferred,
+    /// User, database or character set may have been changed by what was lost.
+    ContextInferred,
     /// Bytes of the answer were not seen; what is counted is what was seen.
     AnswerHoled,
     /// The end of the answer was not seen.
@@ -36,7 +38,7 @@ pub enum Doubt {
 
 impl Doubt {
     /// All of them, in order.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::RequestHoled,
         Self::RequestCut,
         Self::RequestTooLong,
@@ -44,7 +46,8 @@ impl Doubt {
         Self::StatementUnknown,
         Self::PrepareHoled,
         Self::ParametersUnread,
-        Self::TypesInferred,
+        Self::ParametersInferred,
+        Self::ContextInferred,
         Self::AnswerHoled,
         Self::AnswerCut,
         Self::AnswerUnseen,
@@ -63,7 +66,8 @@ impl Doubt {
             Self::StatementUnknown => "its PREPARE was not seen",
             Self::PrepareHoled => "bytes of its PREPARE were not seen",
             Self::ParametersUnread => "the parameters could not be read",
-            Self::TypesInferred => "the types of the parameters may have changed",
+            Self::ParametersInferred => "the parameters may be others: requests were lost",
+            Self::ContextInferred => "user, database or character set may have changed",
             Self::AnswerHoled => "bytes of the answer were not seen",
             Self::AnswerCut => "the end of the answer was not seen",
             Self::AnswerUnseen => "no answer was seen",

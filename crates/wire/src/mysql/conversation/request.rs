@@ -106,6 +106,7 @@ impl Conversation {
     /// Requests were lost: which is not known, nor how many.
     pub(in crate::mysql) fn requests_lost(&mut self) {
         if matches!(self.phase, Phase::Commands) {
+            self.is_context_inferred = true;
             self.statements.losses = self.statements.losses.wrapping_add(1);
             self.is_guessing = self.queue.len() > 1;
             self.queue.push_unseen();
