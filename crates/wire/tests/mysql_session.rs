@@ -476,6 +476,52 @@ fn two_lost_answers_in_a_row_are_two_even_when_compressed() {
     );
 }
 
+#[test]
+fn both_compressions_are_opened_and_damage_costs_one_statement() {
+    for (flag, name) in [("+zlib", "Zlib"), ("+zstd", "Zstd")] {
+        let mut sent = packets(&format!("s greeting 8.4.0\n c login alice shop {flag}\n s ok"));
+        for nth in 0..3 {
+            let mut request =
+                compressed(Role::Client, 0, name, &format!("c query do {nth} {}", "and so on ".repeat(20)));
+            if nth == 1 {
+                // The first byte behind the header is the beginning of a mark in both.
+                request.bytes[7] ^= 0xff;
+            }
+            sent.push(request);
+            let mut answer = packets("c ping\n s ok 7").remove(1);
+            let length = u32::try_from(answer.bytes.len()).unwrap().to_le_bytes();
+            answer.bytes = [&length[..3], &[1, 0, 0, 0], &answer.bytes].concat();
+            sent.push(Sent { seen: answer.bytes.len(), ..answer });
+        }
+        let story = watched(&sent, false).replace("and so on ", "");
+        let (_, told) = story.split_once("compressed ").unwrap();
+        let expected = format!(
+            "{name}
+             shop: Query do 0 -> ok, 7 affected
+             missed 209 bytes of the Client: Damaged
+             missed 11 bytes of the Server: WithoutRequest
+             shop: Query do 2 -> ok, 7 affected [user, database or character set may have changed]"
+        );
+        assert_eq!(told.trim_end(), lines(&expected));
+    }
+}
+
+/// The first packet of a scene, compressed.
+fn compressed(role: Role, sequence: u8, name: &str, scene: &str) -> Sent {
+    let inner = packets(scene).remove(0).bytes;
+    let sealed = if name == "Zlib" {
+        let mut sealed = Vec::new();
+        let mut reader = flate2::bufread::ZlibEncoder::new(&inner[..], flate2::Compression::default());
+        std::io::Read::read_to_end(&mut reader, &mut sealed).unwrap();
+        sealed
+    } else {
+        ruzstd::encoding::compress_to_vec(&inner[..], ruzstd::encoding::CompressionLevel::Fastest)
+    };
+    let number = |length: usize| u32::try_from(length).unwrap().to_le_bytes();
+    let bytes = [&number(sealed.len())[..3], &[sequence], &number(inner.len())[..3], &sealed].concat();
+    Sent { role, seen: bytes.len(), bytes }
+}
+
 /// Queries with their own texts, and as many rows as their number says.
 fn conversation(count: usize) -> String {
     (0..count).fold(HELLO.to_owned(), |scene, nth| {
