@@ -19,7 +19,7 @@ fuzz_target!(|input: &[u8]| {
     let Some((first, mut rest)) = input.split_first() else { return };
     let mut watcher = Watcher::new(LIMITS, (first & 1 == 1).then_some(Side::Second));
     let (mut offsets, mut time_ns, came) = ([0_u64; 2], 0, input.len());
-    let mut emit = |event: Event<'_>| look(&event, came);
+    let mut emit = |_: Side, event: Event<'_>| look(&event, came);
     while let [what, length, behind @ ..] = rest {
         let side = if what & 1 == 0 { Side::First } else { Side::Second };
         let offset = &mut offsets[usize::from(what & 1)];

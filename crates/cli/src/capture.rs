@@ -7,15 +7,15 @@
 //! Whatever happened, the last thing that is said is how many packets were shown, and what is missing.
 
 mod fields;
-mod filter;
+pub(crate) mod filter;
 mod json;
-mod live;
-mod names;
+pub(crate) mod live;
+pub(crate) mod names;
 mod pcapng;
-mod posts;
+pub(crate) mod posts;
 mod rotation;
-mod sink;
-mod source;
+pub(crate) mod sink;
+pub(crate) mod source;
 mod tally;
 mod text;
 
@@ -33,7 +33,8 @@ use crate::complaint::{self, Advised};
 use crate::settings::Common;
 use crate::show;
 
-use fields::{Columns, Format};
+use fields::Columns;
+pub(crate) use fields::Format;
 use filter::Filter;
 use live::Live;
 use posts::Here;
@@ -49,27 +50,13 @@ const DURATION_MS_MAX: u64 = 366 * 24 * 3_600_000;
 const SIZE_MAX: u64 = 1_000_000_000_000;
 
 /// `byway capture`
-#[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own on the command line")]
 #[derive(Debug, Args)]
 pub(crate) struct CaptureArgs {
-    /// Read this capture, pcap or pcapng; `-` is standard input; several are merged by time
-    #[arg(short = 'r', long = "read", value_name = "FILE", required_unless_present_any = ["list_fields", "interfaces", "containers", "all"])]
-    files: Vec<PathBuf>,
-    /// Capture on this interface, both directions; several are merged by time
-    #[arg(short = 'i', long = "interface", value_name = "NAME", conflicts_with = "files")]
-    interfaces: Vec<String>,
-    /// Capture on the interfaces of this container: its own, and the host's ends of its cables
-    #[arg(short = 'c', long = "container", value_name = "NAME", conflicts_with = "files")]
-    containers: Vec<String>,
-    /// Capture on all interfaces that packets of the cluster pass on this host
-    #[arg(long, conflicts_with = "files")]
-    all: bool,
+    #[command(flatten)]
+    places: Places,
     /// Take only what this filter takes, in the words of tcpdump (pcap-filter(7))
     #[arg(short = 'f', long, value_name = "FILTER")]
     filter: Option<String>,
-    /// Capture for so long: 10s, 5m
-    #[arg(long, value_name = "TIME", conflicts_with = "files", value_parser = duration)]
-    duration: Option<Duration>,
     /// How packets are shown [default: text]
     #[arg(short = 'T', long = "type", value_name = "TYPE")]
     kind: Option<ShowAs>,
@@ -103,9 +90,29 @@ pub(crate) struct CaptureArgs {
     /// Of interfaces, give packets the time of the network card, where its time stamps are switched on, instead of the kernel's
     #[arg(long, conflicts_with = "files")]
     card_time: bool,
+}
+
+/// Where packets are taken from: files, or interfaces of this host.
+#[derive(Debug, Args)]
+pub(crate) struct Places {
+    /// Read this capture, pcap or pcapng; `-` is standard input; several are merged by time
+    #[arg(short = 'r', long = "read", value_name = "FILE", required_unless_present_any = ["list_fields", "interfaces", "containers", "all"])]
+    pub(crate) files: Vec<PathBuf>,
+    /// Capture on this interface, both directions; several are merged by time
+    #[arg(short = 'i', long = "interface", value_name = "NAME", conflicts_with = "files")]
+    pub(crate) interfaces: Vec<String>,
+    /// Capture on the interfaces of this container: its own, and the host's ends of its cables
+    #[arg(short = 'c', long = "container", value_name = "NAME", conflicts_with = "files")]
+    pub(crate) containers: Vec<String>,
+    /// Capture on all interfaces that packets of the cluster pass on this host
+    #[arg(long, conflicts_with = "files")]
+    pub(crate) all: bool,
+    /// Capture for so long: 10s, 5m
+    #[arg(long, value_name = "TIME", conflicts_with = "files", value_parser = duration)]
+    pub(crate) duration: Option<Duration>,
     /// Show addresses only, no names of hosts and containers
     #[arg(short = 'n', long)]
-    no_names: bool,
+    pub(crate) no_names: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -125,7 +132,7 @@ pub(crate) fn run(args: &CaptureArgs, common: &Common) -> anyhow::Result<ExitCod
     }
     let kind = args.kind.unwrap_or(if common.json { ShowAs::Json } else { ShowAs::Text });
     let columns = Columns::of(&args.fields)?;
-    let here = Here::look(args, common)?;
+    let here = Here::look(&args.places, args.write.is_none(), common)?;
     let mut source = source_for(args, common, &here)?;
     let mut sink = sink_for(args, kind, columns, common, &here)?;
     let mut tally = Tally::new(sink.reads());
@@ -133,7 +140,7 @@ pub(crate) fn run(args: &CaptureArgs, common: &Common) -> anyhow::Result<ExitCod
     tally.counted(source.interfaces(), source.left(), sink.unwritten());
     // Nobody listens any more: `byway capture … | head`. That is no trouble; what was lost of an interface is still told.
     let (unheard, failed): (Vec<_>, Vec<_>) = outcomes.into_iter().partition(is_broken_pipe);
-    if !unheard.is_empty() && failed.is_empty() && !args.files.is_empty() {
+    if !unheard.is_empty() && failed.is_empty() && !args.places.files.is_empty() {
         return Ok(ExitCode::SUCCESS);
     }
     let troubles: Vec<_> = source.troubles().into_iter().chain(failed).collect();
@@ -178,7 +185,7 @@ fn pass(
     let mut first_ns = None;
     let mut learnt = 0;
     // Of an interface, the kernel filters.
-    let mut filter = args.filter.as_deref().filter(|_| !args.files.is_empty()).map(Filter::new);
+    let mut filter = args.filter.as_deref().filter(|_| !args.places.files.is_empty()).map(Filter::new);
     while args.count.is_none_or(|most| tally.shown < most) {
         match source.advance()? {
             Step::Packet => {}
@@ -188,7 +195,7 @@ fn pass(
             }
             Step::End => break,
         }
-        if !args.no_names && learnt < source.names().len() {
+        if !args.places.no_names && learnt < source.names().len() {
             sink.learn(&source.names()[learnt..]);
             learnt = source.names().len();
         }
@@ -213,8 +220,8 @@ fn pass(
 }
 
 fn source_for(args: &CaptureArgs, common: &Common, here: &Here) -> anyhow::Result<Box<dyn Source>> {
-    if !args.files.is_empty() {
-        return Ok(Box::new(Files::open(&args.files)?));
+    if !args.places.files.is_empty() {
+        return Ok(Box::new(Files::open(&args.places.files)?));
     }
     let plain = Options::default();
     let options = Options {
@@ -223,11 +230,11 @@ fn source_for(args: &CaptureArgs, common: &Common, here: &Here) -> anyhow::Resul
         time: if args.card_time { Time::Card } else { Time::Kernel },
         ..plain
     };
-    Ok(Box::new(Live::open(&here.posts(args, common)?, &options, args.duration)?))
+    Ok(Box::new(Live::open(&here.posts(&args.places, common)?, &options, args.places.duration)?))
 }
 
 /// `10s`, `5m`, `1h`, `250ms`; at most a year.
-fn duration(text: &str) -> Result<Duration, String> {
+pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     let digits = text.len() - text.trim_start_matches(|at: char| at.is_ascii_digit()).len();
     let (number, unit) = text.split_at(digits);
     let unit_ms: u64 = match unit {
@@ -278,9 +285,14 @@ fn sink_for(
                 "leave -T and -e away; `byway capture -r OUT.pcapng -T …` shows what was written",
             ));
         }
-        return Ok(Box::new(pcapng::Writer::create(path, &args.files, args.snaplen, ring(args, path)?)?));
+        return Ok(Box::new(pcapng::Writer::create(
+            path,
+            &args.places.files,
+            args.snaplen,
+            ring(args, path)?,
+        )?));
     }
-    let names = if args.no_names { BTreeMap::new() } else { names::known(common, here) };
+    let names = if args.places.no_names { BTreeMap::new() } else { names::known(common, here) };
     Ok(match kind {
         ShowAs::Text if !columns.is_empty() => {
             return Err(refused(

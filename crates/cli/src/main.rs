@@ -12,6 +12,7 @@ mod down;
 mod hosts;
 mod key;
 mod lab;
+mod mysql;
 mod paper;
 mod plan;
 mod render;
@@ -76,6 +77,8 @@ enum Command {
     Render(render::RenderArgs),
     /// Show the packets of capture files: a line each, or tshark's fields; writes pcapng
     Capture(Box<capture::CaptureArgs>),
+    /// Show the statements of MySQL and MariaDB that pass, with their answers, of interfaces or capture files
+    Mysql(Box<mysql::MysqlArgs>),
     /// Hosts and containers made of network namespaces on this machine
     Lab {
         #[command(subcommand)]
@@ -130,6 +133,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
             render::run(&args, &settings, common.json)
         }
         Command::Capture(args) => capture::run(&args, common),
+        Command::Mysql(args) => mysql::run(&args, common),
         Command::Lab { command } => lab::run(command, common.json),
         Command::Completions { shell } => Ok(paper::completions(shell)),
         Command::Man { folder } => paper::manual(&folder),

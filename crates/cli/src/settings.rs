@@ -36,9 +36,6 @@ pub(crate) struct Common {
     /// The folder of what the agent remembers [default: /var/lib/byway]
     #[arg(long, global = true, value_name = "FOLDER", help_heading = "Settings")]
     state_dir: Option<String>,
-    /// The TCP port on which the agents ask each other, the same on all hosts [default: 7172]
-    #[arg(long, global = true, value_name = "PORT", help_heading = "Settings")]
-    port: Option<String>,
 }
 
 /// Flags of the agent, and of the commands that look like it does.
@@ -82,7 +79,6 @@ fn flags(common: &Common, agent: &AgentFlags) -> Vec<(Key, String)> {
         (Key::Inventory, &common.inventory),
         (Key::RunDir, &common.run_dir),
         (Key::StateDir, &common.state_dir),
-        (Key::Port, &common.port),
         (Key::Uplink, &agent.uplink),
         (Key::Bridges, &bridges),
         (Key::Networks, &networks),

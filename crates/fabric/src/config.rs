@@ -101,7 +101,7 @@ impl Key {
         Self::Log,
     ];
 
-    /// Its name in the file; with two dashes before it, its flag.
+    /// Its name in the file; with two dashes before it, its flag, if it has one.
     #[must_use]
     pub fn name(self) -> &'static str {
         self.names().0

@@ -20,6 +20,7 @@ pub mod inventory;
 pub mod journey;
 pub mod lookup;
 pub mod mistake;
+pub mod mysql;
 pub mod observed;
 pub mod plan;
 pub mod problem;

@@ -18,11 +18,13 @@ mod command;
 mod complete;
 mod compressed;
 mod conversation;
+mod dialogue;
 mod direction;
 mod event;
 mod framing;
 mod greeting;
 mod identity;
+mod listener;
 mod parameters;
 mod pending;
 mod place;
@@ -32,19 +34,23 @@ mod speech;
 mod statements;
 mod sureness;
 pub mod text;
+mod timing;
 pub mod value;
 mod watcher;
 
 pub use capabilities::Capabilities;
 pub use command::Command;
 pub use compressed::Compression;
+pub use dialogue::{Hear, News, Peers};
 pub use event::{
     Answer, Asked, Context, Encrypted, Event, LoggedIn, Missed, MissedWhat, Outcome, Prepared, Request, Role,
     ServerError, Statement, Text,
 };
 pub use greeting::{Attributes, Greeting, Login};
+pub use listener::{Listener, Options, PORT};
 pub use parameters::{Kind, LongData, Parameters, Rows};
 pub use place::{Hole, Mark, Span};
 pub use session::{Limits, Session, Start};
 pub use sureness::{Doubt, Sureness};
+pub use timing::{Timed, Timing};
 pub use watcher::{Verdict, Watcher};

@@ -77,11 +77,11 @@ fn unknown(name: &str) -> Advised {
 /// How fields are printed: tshark's `-E`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Format {
-    header: bool,
-    separator: u8,
-    aggregator: u8,
-    occurrence: Occurrence,
-    quote: Option<u8>,
+    pub(crate) header: bool,
+    pub(crate) separator: u8,
+    pub(crate) aggregator: u8,
+    pub(crate) occurrence: Occurrence,
+    pub(crate) quote: Option<u8>,
 }
 
 impl Format {

@@ -15,7 +15,7 @@ use crate::{hosts, show};
 
 /// What is known here. A capture can be read where nothing of Byway is, so only what was told and cannot be read is
 /// complained of.
-pub(super) fn known(common: &Common, here: &Here) -> BTreeMap<IpAddr, String> {
+pub(crate) fn known(common: &Common, here: &Here) -> BTreeMap<IpAddr, String> {
     let known = settings::config(common, &AgentFlags::default()).and_then(|config| match ask(&config) {
         Some(status) => Ok(of_agent(&status)),
         None => of_inventory(&config),

@@ -9,21 +9,21 @@ use byway_agent::once;
 use byway_agent::posts::{self, Post};
 use byway_fabric::docker::Endpoint;
 
-use super::CaptureArgs;
+use super::Places;
 use crate::settings::{self, AgentFlags, Common};
 
 /// What this host's containers are plugged in with, as far as somebody asks for it.
 #[derive(Default)]
-pub(super) struct Here {
+pub(crate) struct Here {
     plugged: Vec<Plugged>,
     endpoints: Vec<Endpoint>,
 }
 
 impl Here {
     /// Looks, if `-c` or `--all` need it; or else for names only, where what cannot be seen stays without a name.
-    pub(super) fn look(args: &CaptureArgs, common: &Common) -> anyhow::Result<Self> {
-        let needed = args.all || !args.containers.is_empty();
-        if !needed && (args.interfaces.is_empty() || args.no_names || args.write.is_some()) {
+    pub(crate) fn look(places: &Places, is_shown: bool, common: &Common) -> anyhow::Result<Self> {
+        let needed = places.all || !places.containers.is_empty();
+        if !needed && (places.interfaces.is_empty() || places.no_names || !is_shown) {
             return Ok(Self::default());
         }
         let config = settings::config(common, &AgentFlags::default())?;
@@ -37,12 +37,12 @@ impl Here {
     }
 
     /// The interfaces to listen to, each once.
-    pub(super) fn posts(&self, args: &CaptureArgs, common: &Common) -> anyhow::Result<Vec<Post>> {
-        let mut all: Vec<Post> = args.interfaces.iter().map(|name| Post::here(name)).collect();
-        for name in &args.containers {
+    pub(crate) fn posts(&self, places: &Places, common: &Common) -> anyhow::Result<Vec<Post>> {
+        let mut all: Vec<Post> = places.interfaces.iter().map(|name| Post::here(name)).collect();
+        for name in &places.containers {
             all.extend(posts::of_container(name, &self.plugged, &self.endpoints)?);
         }
-        if args.all {
+        if places.all {
             let config = settings::config(common, &AgentFlags::default())?;
             let settings = settings::settings(&config)?;
             let way = settings::runtime()?.block_on(once::on_the_way(&settings))?;

@@ -101,9 +101,9 @@ impl Session {
         }
     }
 
-    /// Records of TLS could not be opened: how many bytes are missing is not known.
-    pub fn opened_gap(&mut self, role: Role, at: Mark, emit: Emit<'_>) {
-        self.missing(role, u64::MAX, at, emit);
+    /// Bytes within TLS could not be opened: so many, or nobody knows how many.
+    pub fn opened_gap(&mut self, role: Role, missing: Option<u64>, at: Mark, emit: Emit<'_>) {
+        self.missing(role, missing.unwrap_or(u64::MAX), at, emit);
     }
 
     /// The connection is over; what still waits for an answer is told.

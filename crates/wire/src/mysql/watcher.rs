@@ -3,8 +3,7 @@
 //! Told by the port, or by the server's greeting, or, midstream, by the shape of a client's command. A header of the PROXY
 //! protocol in front of the client's bytes is stepped over.
 
-use super::conversation::Emit;
-use super::event::Role;
+use super::event::{Event, Role};
 use super::greeting::Greeting;
 use super::session::{Limits, Session, Start};
 use super::shape::{self, Care};
@@ -30,6 +29,9 @@ pub enum Verdict {
     /// It is something else: nothing more is wanted.
     Other,
 }
+
+/// Hears what a connection tells, with the side that is the server.
+pub(super) type Tell<'e> = &'e mut dyn FnMut(Side, Event<'_>);
 
 /// A connection of which it is to be found out what it is.
 #[derive(Debug)]
@@ -115,22 +117,27 @@ impl Watcher {
     }
 
     /// The next bytes of one side.
-    pub fn piece(&mut self, side: Side, piece: &Piece<'_>, emit: Emit<'_>) {
+    pub fn piece(&mut self, side: Side, piece: &Piece<'_>, emit: Tell<'_>) {
         match &mut self.state {
-            State::Known(server, session) => session.piece(role(*server, side), piece, emit),
+            State::Known(server, session) => {
+                session.piece(role(*server, side), piece, &mut |event| emit(*server, event));
+            }
             State::Opening(_) => self.open(side, piece, emit),
             State::Other => {}
         }
     }
 
     /// Bytes of one side will not come.
-    pub fn gap(&mut self, side: Side, gap: &Gap, emit: Emit<'_>) {
+    pub fn gap(&mut self, side: Side, gap: &Gap, emit: Tell<'_>) {
         match &mut self.state {
-            State::Known(server, session) => session.gap(role(*server, side), gap, emit),
+            State::Known(server, session) => {
+                session.gap(role(*server, side), gap, &mut |event| emit(*server, event));
+            }
             State::Opening(opening) => {
                 opening.held(side).give_up();
                 if let Some(server) = self.told {
-                    self.know(server, Start::Midstream).gap(role(server, side), gap, emit);
+                    let session = self.know(server, Start::Midstream);
+                    session.gap(role(server, side), gap, &mut |event| emit(server, event));
                 }
             }
             State::Other => {}
@@ -138,9 +145,9 @@ impl Watcher {
     }
 
     /// The connection is over.
-    pub fn end(&mut self, emit: Emit<'_>) {
-        if let State::Known(_, session) = &mut self.state {
-            session.end(emit);
+    pub fn end(&mut self, emit: Tell<'_>) {
+        if let State::Known(server, session) = &mut self.state {
+            session.end(&mut |event| emit(*server, event));
         }
     }
 
@@ -153,7 +160,7 @@ impl Watcher {
         }
     }
 
-    fn open(&mut self, side: Side, piece: &Piece<'_>, emit: Emit<'_>) {
+    fn open(&mut self, side: Side, piece: &Piece<'_>, emit: Tell<'_>) {
         let State::Opening(opening) = &mut self.state else { return };
         opening.count(side, piece);
         if opening.held(side).is_given_up {
@@ -179,7 +186,7 @@ impl Watcher {
 
     /// What came behind the PROXY header in the same bytes may be a command, on a connection that was joined midstream
     /// no more than one that begins; so nothing is done but to wait for the greeting.
-    fn behind_proxy(&mut self, side: Side, piece: &Piece<'_>, emit: Emit<'_>) {
+    fn behind_proxy(&mut self, side: Side, piece: &Piece<'_>, emit: Tell<'_>) {
         let State::Opening(opening) = &mut self.state else { return };
         let held = opening.held(side);
         held.is_given_up = true;
@@ -191,7 +198,7 @@ impl Watcher {
         }
     }
 
-    fn greeted(&mut self, side: Side, piece: &Piece<'_>, emit: Emit<'_>) {
+    fn greeted(&mut self, side: Side, piece: &Piece<'_>, emit: Tell<'_>) {
         let State::Opening(opening) = &mut self.state else { return };
         let held = std::mem::take(opening.held(side));
         let whole =
@@ -202,14 +209,14 @@ impl Watcher {
             usize::try_from(end.saturating_sub(piece.offset)).ok().and_then(|at| piece.bytes.get(at..));
         let rest = Piece { bytes: rest.unwrap_or_default(), offset: end, starts_segment: false, ..*piece };
         let session = self.know(side, Start::Greeting);
-        session.piece(Role::Server, &whole, emit);
+        session.piece(Role::Server, &whole, &mut |event| emit(side, event));
         if !rest.bytes.is_empty() {
-            session.piece(Role::Server, &rest, emit);
+            session.piece(Role::Server, &rest, &mut |event| emit(side, event));
         }
     }
 
     /// Bytes that do not begin a connection.
-    fn midstream(&mut self, side: Side, piece: &Piece<'_>, emit: Emit<'_>) {
+    fn midstream(&mut self, side: Side, piece: &Piece<'_>, emit: Tell<'_>) {
         let server = match self.told {
             Some(server) => server,
             None if piece.starts_segment && shape::command(piece.bytes, Care::Unknown).is_some() => {
@@ -217,7 +224,8 @@ impl Watcher {
             }
             None => return self.give_up_late(),
         };
-        self.know(server, Start::Midstream).piece(role(server, side), piece, emit);
+        let session = self.know(server, Start::Midstream);
+        session.piece(role(server, side), piece, &mut |event| emit(server, event));
     }
 
     fn give_up_late(&mut self) {

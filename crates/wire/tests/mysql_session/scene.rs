@@ -181,7 +181,7 @@ fn hex(word: &str) -> Vec<u8> {
 pub(crate) fn watched(sent: &[Sent], told: bool) -> String {
     let mut watcher = Watcher::new(Limits::default(), told.then_some(Side::Second));
     let (mut offsets, mut story) = ([0_u64; 2], String::new());
-    let mut emit = |event: Event<'_>| tell(&event, &mut story);
+    let mut emit = |_: Side, event: Event<'_>| tell(&event, &mut story);
     for (time, Sent { role, bytes, seen }) in sent.iter().enumerate() {
         let side = if *role == Role::Client { Side::First } else { Side::Second };
         let offset = &mut offsets[usize::from(*role == Role::Server)];

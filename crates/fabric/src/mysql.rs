@@ -1,0 +1,3 @@
+//! What clients and servers of MySQL said to each other, as it is told to people.
+
+pub mod spoken;

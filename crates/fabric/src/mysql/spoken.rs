@@ -1,0 +1,303 @@
+//! A statement with its answer, kept: what a line, an object or a table is made of.
+
+use byway_wire::mysql::text::{Bytes, Charset};
+use byway_wire::mysql::value::{self, Server, Writing};
+use byway_wire::mysql::{
+    Answer, Command, Context, Doubt, Hole, Outcome, Parameters, Peers, Request, Rows, ServerError, Statement,
+    Sureness, Text, Timing,
+};
+use byway_wire::sql::{self, Backslashes};
+
+/// `SERVER_STATUS_NO_BACKSLASH_ESCAPES`
+const NO_BACKSLASH_ESCAPES: u16 = 0x0200;
+/// Rows of a bulk that are shown.
+const BULK_ROWS_MAX: usize = 100;
+
+/// A statement with its answer, as far as it was seen.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Spoken {
+    /// The connection's number, and its ends.
+    pub peers: Peers,
+    /// When its first byte was seen, in nanoseconds since 1970.
+    pub time_ns: u64,
+    /// Who asked; `None` if the login was not seen.
+    pub user: Option<Vec<u8>>,
+    /// In which database; `None` if that is not known, empty if in none.
+    pub database: Option<Vec<u8>>,
+    /// What was asked for.
+    pub command: Command,
+    /// The statement with its parameters put in, or what else the command names; in the character set of the client.
+    pub text: Vec<u8>,
+    /// How it is written.
+    pub writing: Writing,
+    /// Rows of parameters of a bulk, each as `(1, 'a')`, the first hundred of them.
+    pub bulk: Vec<Vec<u8>>,
+    /// How many there were.
+    pub bulk_rows: u64,
+    /// What was answered.
+    pub reply: Reply,
+    /// How long that took.
+    pub timing: Timing,
+    /// Why it is not certain, if it is not.
+    pub sureness: Sureness,
+    /// Place holders that could not be filled in, and values that were not kept whole.
+    pub unfilled: usize,
+}
+
+/// What was answered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Reply {
+    /// It went well.
+    Ok(Counts),
+    /// The server refused.
+    Error {
+        /// Such as 1146.
+        code: u16,
+        /// Such as `42S02`.
+        state: Vec<u8>,
+        /// What it says.
+        message: Vec<u8>,
+    },
+    /// There is none by the protocol.
+    NotDue,
+    /// It was not seen.
+    Unseen,
+}
+
+/// What an answer counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Counts {
+    /// Results; more than one of CALL and of several statements in one.
+    pub results: u32,
+    /// Columns of the last result with rows.
+    pub columns: u64,
+    /// Rows of all results.
+    pub rows: u64,
+    /// Bytes of these rows.
+    pub row_bytes: u64,
+    /// Rows that were changed.
+    pub affected: u64,
+    /// The last number that was given out.
+    pub insert_id: u64,
+    /// Warnings.
+    pub warnings: u16,
+    /// Bytes of the file that LOAD DATA LOCAL sent.
+    pub local_infile: Option<u64>,
+}
+
+impl Spoken {
+    /// Keeps what was told of a statement; its timing is not known yet.
+    #[must_use]
+    pub fn of(peers: Peers, statement: &Statement<'_>) -> Self {
+        let writing = writing(&statement.context, statement.answer.status);
+        let mut spoken = Self {
+            peers,
+            time_ns: statement.asked.first.time_ns,
+            user: statement.context.user.map(<[u8]>::to_vec),
+            database: statement.context.database.map(<[u8]>::to_vec),
+            command: statement.command,
+            text: Vec::new(),
+            writing,
+            bulk: Vec::new(),
+            bulk_rows: 0,
+            reply: Reply::of(&statement.answer),
+            timing: Timing::default(),
+            sureness: statement.sureness,
+            unfilled: 0,
+        };
+        spoken.request(&statement.request);
+        spoken
+    }
+
+    /// Whether it is one of SQL.
+    #[must_use]
+    pub fn is_sql(&self) -> bool {
+        matches!(
+            self.command,
+            Command::Query | Command::StmtPrepare | Command::StmtExecute | Command::StmtBulkExecute
+        )
+    }
+
+    /// Whether the server refused it.
+    #[must_use]
+    pub fn is_error(&self) -> bool {
+        matches!(self.reply, Reply::Error { .. })
+    }
+
+    /// Why it may not be told as it was, in words.
+    pub fn doubts(&self) -> impl Iterator<Item = &'static str> {
+        let unfilled = (self.unfilled > 0).then_some("values are missing in it");
+        self.sureness.iter().map(Doubt::words).chain(unfilled)
+    }
+
+    /// Puts `?` in the place of every literal, in the server's message too.
+    pub fn mask(&mut self) {
+        // Behind a hole nobody knows whether a literal goes on.
+        let kept = if self.sureness.has(Doubt::RequestHoled) || self.sureness.has(Doubt::PrepareHoled) {
+            self.text.windows(HOLE.len()).position(|at| at == HOLE).unwrap_or(self.text.len())
+        } else {
+            self.text.len()
+        };
+        self.text.truncate(kept);
+        let mask = |text: &[u8]| {
+            let mut masked = Vec::new();
+            sql::mask(&self.writing.charset.decode(text), self.writing.backslashes, &mut masked);
+            masked
+        };
+        let text = if self.is_sql() { mask(&self.text) } else { self.text.clone() };
+        let reply = match &self.reply {
+            Reply::Error { code, state, message } => {
+                Reply::Error { code: *code, state: state.clone(), message: mask(message) }
+            }
+            other => other.clone(),
+        };
+        self.bulk.clear();
+        (self.text, self.reply) = (text, reply);
+        // It was decoded where its bytes could be taken for others.
+        if self.writing.charset.bytes() == Bytes::WithBackslash {
+            self.writing.charset = Charset::default();
+        }
+    }
+
+    fn request(&mut self, request: &Request<'_>) {
+        match request {
+            Request::Query { text, .. } | Request::Prepare { text, .. } | Request::Name(text) => {
+                put(text, &mut self.text);
+            }
+            Request::Execute { id, text, parameters, place_holders, .. } => {
+                let parameters = parameters.map(|all| all.first(usize::from(*place_holders)));
+                self.executed(*id, text.as_ref(), parameters);
+            }
+            Request::Bulk { id, text, rows } => {
+                self.prepared(*id, text.as_ref());
+                self.rows(rows.as_ref());
+            }
+            Request::Fetch { id, text, wanted, .. } => {
+                self.text = format!("{wanted} rows of: ").into_bytes();
+                self.prepared(*id, text.as_ref());
+            }
+            Request::Id { id, text } => self.prepared(*id, text.as_ref()),
+            Request::LongData { id, parameter, length } => {
+                self.text =
+                    format!("{length} bytes for parameter {} of statement {id}", parameter + 1).into();
+            }
+            Request::ChangeUser { user, database } => {
+                self.text = [user, &b" in "[..], database].concat();
+            }
+            Request::Number(number) => self.text = number.to_string().into_bytes(),
+            Request::Rest(_) => {}
+        }
+    }
+
+    fn prepared(&mut self, id: u32, text: Option<&Text<'_>>) {
+        if let Some(text) = text {
+            return put(text, &mut self.text);
+        }
+        let unknown = match id {
+            // MariaDB's clients name so what the PREPARE before has prepared.
+            u32::MAX => "a statement whose PREPARE was refused or not seen".to_owned(),
+            id => format!("statement {id}, whose PREPARE was not seen"),
+        };
+        self.text.extend_from_slice(unknown.as_bytes());
+    }
+
+    fn executed(&mut self, id: u32, text: Option<&Text<'_>>, parameters: Option<Parameters<'_>>) {
+        let (Some(text), Some(parameters)) = (text, parameters) else {
+            self.unfilled += usize::from(text.is_some());
+            return self.prepared(id, text);
+        };
+        let mut whole = Vec::new();
+        let bytes = if text.holes.is_empty() {
+            text.bytes
+        } else {
+            put(text, &mut whole);
+            &whole
+        };
+        let raws = parameters.iter().map(|one| one.map(|(_, raw)| raw));
+        let filled = value::substitute(bytes, raws, self.writing, &mut self.text);
+        self.unfilled += filled.left + filled.cut + filled.beyond;
+    }
+
+    fn rows(&mut self, rows: Option<&Rows<'_>>) {
+        let Some(rows) = rows else {
+            self.unfilled += 1;
+            return;
+        };
+        for row in rows.iter() {
+            self.bulk_rows += 1;
+            if self.bulk.len() < BULK_ROWS_MAX {
+                self.bulk.push(self.row(row));
+            }
+        }
+    }
+
+    fn row(&self, row: Option<Parameters<'_>>) -> Vec<u8> {
+        let mut text = vec![b'('];
+        for (nth, one) in row.iter().flat_map(Parameters::iter).enumerate() {
+            text.extend_from_slice(if nth == 0 { b"" } else { b", " });
+            let written = one.map(|(_, raw)| value::literal(raw, self.writing, &mut text));
+            if matches!(written, None | Some(value::Written::Nothing)) {
+                text.push(b'?');
+            }
+        }
+        text.push(b')');
+        text
+    }
+}
+
+impl Reply {
+    fn of(answer: &Answer<'_>) -> Self {
+        match answer.outcome {
+            Outcome::Ok | Outcome::Text(_) | Outcome::Stream => Self::Ok(Counts {
+                results: answer.results,
+                columns: answer.columns,
+                rows: answer.rows,
+                row_bytes: answer.row_bytes,
+                affected: answer.affected_rows,
+                insert_id: answer.last_insert_id,
+                warnings: answer.warnings,
+                local_infile: answer.local_infile,
+            }),
+            Outcome::Error(ServerError { code, state, message }) => {
+                Self::Error { code, state: state.to_vec(), message: message.to_vec() }
+            }
+            Outcome::NotDue => Self::NotDue,
+            Outcome::Unseen => Self::Unseen,
+        }
+    }
+}
+
+/// How a connection writes its literals.
+#[must_use]
+pub fn writing(context: &Context<'_>, status: u16) -> Writing {
+    let is_mysql = context.version.is_some_and(|version| !version.windows(7).any(|at| at == b"MariaDB"));
+    Writing {
+        server: if is_mysql { Server::MySql } else { Server::MariaDb },
+        charset: context.collation.map_or_else(Charset::default, Charset::of_collation),
+        backslashes: if status & NO_BACKSLASH_ESCAPES == 0 {
+            Backslashes::Escape
+        } else {
+            Backslashes::Plain
+        },
+    }
+}
+
+/// What stands at the beginning of the words for bytes that were not seen: no text has it by chance.
+const HOLE: &[u8] = b"[\xe2\x80\xa6";
+
+/// Writes a text, with `[…12 bytes not seen]` where some are missing.
+pub fn put(text: &Text<'_>, out: &mut Vec<u8>) {
+    let mut from = 0;
+    for Hole { at, missing } in text.holes {
+        out.extend_from_slice(text.bytes.get(from..*at).unwrap_or_default());
+        out.extend_from_slice(HOLE);
+        out.extend_from_slice(format!("{missing} bytes not seen]").as_bytes());
+        from = *at;
+    }
+    out.extend_from_slice(text.bytes.get(from..).unwrap_or_default());
+    let known = text.holes.iter().map(|hole| hole.missing).fold(text.bytes.len() as u64, u64::saturating_add);
+    if text.length > known {
+        out.extend_from_slice(HOLE);
+        out.extend_from_slice(format!("{} bytes more]", text.length - known).as_bytes());
+    }
+}

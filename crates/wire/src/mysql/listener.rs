@@ -1,0 +1,182 @@
+//! Packets of many points in, what MySQL's connections tell out.
+
+use super::dialogue::{Dialogue, Hear, Room};
+use super::session::Limits;
+use crate::Packet;
+use crate::stream::{self, Counts, End, Ends, Gap, Interest, Piece, Readers, Side, Sighting, Streams};
+use crate::tls::{HELD_BYTES, KeyLog};
+
+/// The port that MySQL has of IANA: a connection there is one of MySQL, whatever it looks like, unless ports are told.
+pub const PORT: u16 = 3306;
+/// Connections that are known at once: some 400 bytes each in the table, 6 MiB.
+const CONNECTIONS_MAX: u32 = 16 << 10;
+/// Bytes that all dialogues may keep together. Beyond it those that were quiet for longest are given up.
+const MEMORY_MAX: usize = 40 << 20;
+/// After how many pieces it is counted anew what a dialogue keeps: they bring a segment each, a few kilobytes.
+const PIECES_PER_COUNT: u8 = 32;
+
+/// What is listened to, and how.
+#[derive(Debug, Clone, Default)]
+pub struct Options {
+    /// The servers' ports. Without any, all connections are looked at, and those of [`PORT`] are taken for MySQL's.
+    pub ports: Vec<u16>,
+    /// What one connection may take.
+    pub limits: Limits,
+    /// Whether more keys may come while packets come: then bytes are held for them.
+    pub keys_may_come: bool,
+}
+
+/// Listens to all connections of a capture.
+#[derive(Debug)]
+pub struct Listener {
+    streams: Streams<Box<Dialogue>>,
+    shared: Shared,
+    keys: KeyLog,
+}
+
+/// What becomes of dialogues, beside what they tell.
+#[derive(Debug)]
+struct Shared {
+    options: Options,
+    numbers: u64,
+    timed: u64,
+    /// Connections that are not MySQL's.
+    others: u64,
+    /// Bytes that dialogues keep, as of the last count of each.
+    memory: usize,
+}
+
+/// [`Readers`] for the time of one packet.
+struct Ears<'a> {
+    shared: &'a mut Shared,
+    keys: &'a KeyLog,
+    hear: &'a mut dyn Hear,
+}
+
+impl Listener {
+    /// Nothing heard yet. `seed` is by chance: see [`Streams::new`].
+    #[must_use]
+    pub fn new(options: Options, seed: u64) -> Self {
+        let limits = stream::Limits { connections: CONNECTIONS_MAX, ..stream::Limits::default() };
+        let shared = Shared { options, numbers: 0, timed: 0, others: 0, memory: 0 };
+        Self { streams: Streams::new(limits, seed), shared, keys: KeyLog::new() }
+    }
+
+    /// The keys by which TLS is opened; they may grow.
+    pub fn keys(&mut self) -> &mut KeyLog {
+        &mut self.keys
+    }
+
+    /// Takes a packet that was seen at a point, in nanoseconds since 1970.
+    #[inline]
+    pub fn packet(&mut self, point: usize, time_ns: u64, packet: &Packet<'_>, hear: &mut dyn Hear) {
+        let mut ears = Ears { shared: &mut self.shared, keys: &self.keys, hear };
+        self.streams.take(point, time_ns, packet, &mut ears);
+        while ears.shared.memory > MEMORY_MAX && self.streams.give_up_oldest(&mut ears) {}
+    }
+
+    /// Nothing has come for a while, by this clock: what waits for more goes on.
+    pub fn settle(&mut self, now_ns: u64, hear: &mut dyn Hear) {
+        let mut ears = Ears { shared: &mut self.shared, keys: &self.keys, hear };
+        self.streams.settle(now_ns, &mut ears);
+    }
+
+    /// Nothing more comes.
+    pub fn finish(&mut self, hear: &mut dyn Hear) {
+        let mut ears = Ears { shared: &mut self.shared, keys: &self.keys, hear };
+        self.streams.finish(&mut ears);
+    }
+
+    /// What became of everything so far.
+    #[must_use]
+    pub fn counts(&self) -> Counts {
+        self.streams.counts()
+    }
+
+    /// How many connections were looked at and are not MySQL's.
+    #[must_use]
+    pub fn others(&self) -> u64 {
+        self.shared.others
+    }
+}
+
+impl Shared {
+    /// Counts what a dialogue keeps, now and then, and when it is let go.
+    #[inline]
+    fn count(&mut self, dialogue: &mut Dialogue, interest: Interest) {
+        if interest == Interest::Nothing {
+            self.others += 1;
+            self.memory -= std::mem::take(&mut dialogue.counted);
+            return;
+        }
+        dialogue.uncounted += 1;
+        if dialogue.uncounted == PIECES_PER_COUNT {
+            dialogue.uncounted = 0;
+            let now = dialogue.memory();
+            self.memory = self.memory + now - dialogue.counted;
+            dialogue.counted = now;
+        }
+    }
+
+    /// Which side is a server by its port.
+    fn server(&self, ends: &Ends) -> Option<Side> {
+        let ports = &self.options.ports;
+        let (first, second) = (ends.first.port(), ends.second.port());
+        let known = |port: u16| if ports.is_empty() { port == PORT } else { ports.contains(&port) };
+        match (known(first), known(second)) {
+            // Who opens a connection is no server.
+            (_, true) => Some(Side::Second),
+            (true, false) => Some(Side::First),
+            (false, false) => None,
+        }
+    }
+}
+
+impl Readers for Ears<'_> {
+    type Reader = Box<Dialogue>;
+
+    fn open(&mut self, ends: &Ends, _: u64) -> Option<Box<Dialogue>> {
+        let server = self.shared.server(ends);
+        if server.is_none() && !self.shared.options.ports.is_empty() {
+            return None;
+        }
+        self.shared.numbers += 1;
+        let dialogue = Dialogue::new(self.shared.numbers, *ends, server, self.shared.options.limits);
+        Some(Box::new(dialogue))
+    }
+
+    fn piece(&mut self, dialogue: &mut Box<Dialogue>, side: Side, piece: &Piece<'_>) -> Interest {
+        let interest = dialogue.piece(side, piece, &mut self.room());
+        self.shared.count(dialogue, interest);
+        interest
+    }
+
+    fn gap(&mut self, dialogue: &mut Box<Dialogue>, side: Side, gap: &Gap) -> Interest {
+        let interest = dialogue.gap(side, gap, &mut self.room());
+        self.shared.count(dialogue, interest);
+        interest
+    }
+
+    #[inline]
+    fn sighting(&mut self, dialogue: &mut Box<Dialogue>, side: Side, sighting: &Sighting) {
+        dialogue.sighting(side, sighting, &mut self.room());
+    }
+
+    fn end(&mut self, dialogue: &mut Box<Dialogue>, how: End) -> Interest {
+        dialogue.end(how, &mut self.room());
+        self.shared.memory -= dialogue.counted;
+        Interest::Nothing
+    }
+}
+
+impl Ears<'_> {
+    #[inline]
+    fn room(&mut self) -> Room<'_> {
+        Room {
+            hear: self.hear,
+            keys: self.keys,
+            held_max: if self.shared.options.keys_may_come { HELD_BYTES } else { 0 },
+            timed: &mut self.shared.timed,
+        }
+    }
+}
