@@ -299,6 +299,19 @@ fn a_packet_that_is_cut_on_its_way_is_told_with_the_mtu_that_cuts_it() {
 }
 
 #[test]
+fn a_packet_that_is_larger_than_the_receivers_interface_takes() {
+    // Only there: the sender's host knows nothing of it and sends the packet whole.
+    story(
+        "c41 172.42.0.2 --size 1400",
+        "docker42",
+        "ip link set eth0 mtu 1300",
+        "too-big",
+        "docker42",
+        &["it has 1428 bytes", "eth0 of docker42 takes 1300"],
+    );
+}
+
+#[test]
 fn a_packet_that_is_larger_than_its_own_interface_takes() {
     let lab = by_hand(2);
     check(&trace(&lab, "c41 172.42.0.2 --size 3000 --df"), "too-big", "docker41", &["never left", "c41"]);

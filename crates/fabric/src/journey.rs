@@ -67,6 +67,9 @@ pub struct Sighting {
     pub destination: End,
     /// Routers that may still pass it on.
     pub ttl: u8,
+    /// Its length in bytes, by its own word.
+    #[serde(default)]
+    pub length: u32,
     /// Whether it is the first part of a packet that was cut.
     #[serde(default)]
     pub fragment: bool,
@@ -195,6 +198,7 @@ impl Sighting {
             source: End { address: packet.source, port: source_port },
             destination: End { address: packet.destination, port: destination_port },
             ttl: packet.ttl,
+            length: packet.length,
             fragment: packet.fragment.is_some(),
             key: packet.key()?,
             text: packet.to_string(),

@@ -331,6 +331,7 @@ fn sighting(at: WatchPoint, words: &[&str]) -> Sighting {
         destination: end(after("to").unwrap_or("172.42.0.2")),
         ttl: after("ttl").unwrap().parse().unwrap(),
         key,
+        length: 84,
         fragment: words.contains(&"cut"),
         text: "172.41.0.2 > 172.42.0.2 ICMP echo request".to_owned(),
     }

@@ -110,8 +110,8 @@ mod tests {
     #[test]
     fn a_file_is_done_before_it_is_too_large() {
         let rule = Rule { bytes: Some(1000), ..Rule::default() };
-        check(rule, "0:452 0:452 0:452 0:10", "0:452 0:452 | 0:452 0:10");
-        check(rule, "0:453 0:452", "0:453 | 0:452");
+        check(rule, "0:456 0:456 0:456 0:10", "0:456 0:456 | 0:456 0:10");
+        check(rule, "0:457 0:456", "0:457 | 0:456");
     }
 
     #[test]
@@ -131,7 +131,7 @@ mod tests {
     #[test]
     fn whatever_comes_first_ends_it() {
         let rule = Rule { time: Some(Duration::from_secs(2)), bytes: Some(200), files: None };
-        check(rule, "0:10 1:10 2:10 2:100 2:100", "0:10 1:10 | 2:10 | 2:100 | 2:100");
+        check(rule, "0:10 1:10 2:10 2:103 2:103", "0:10 1:10 | 2:10 | 2:103 | 2:103");
     }
 
     #[test]

@@ -63,7 +63,7 @@ impl Case<'_> {
         if let Some(verdict) = ways::any(self, leg) {
             return verdict.with(self.kernel_words(leg));
         }
-        self.kernel(leg).unwrap_or_else(|| Self::nobody_knows(leg))
+        self.kernel(leg).or_else(|| self.too_large_to_come_in(leg)).unwrap_or_else(|| Self::nobody_knows(leg))
     }
 
     fn kernel_drops<'b>(&'b self, leg: &'b Leg<'_>) -> impl Iterator<Item = &'b (HostName, KernelDrop)> {
@@ -95,6 +95,42 @@ impl Case<'_> {
             sentence: format!("{} was dropped by the kernel of {host}: {why}", leg.packet()),
             evidence: vec![words(host, drop)],
             advice: None,
+        })
+    }
+
+    /// It is larger than what the interface takes that should have received it: who sent it was not told so.
+    fn too_large_to_come_in(&self, leg: &Leg<'_>) -> Option<Verdict> {
+        let (after, before) = leg.gap();
+        let (after, before) =
+            (after?, before.filter(|before| Some(&before.host) != after.map(|at| &at.host))?);
+        let interfaces = |host| self.answers.get(host).map_or(&[][..], |answers| &answers.interfaces[..]);
+        let link = interfaces(&before.host).iter().find(|link| link.name == before.interface)?;
+        let seen = leg.journey.hops.iter().find(|hop| hop.at == *after)?.seen.as_ref()?;
+        let (length, mtu) = (seen.first.length, link.mtu);
+        let ours = interfaces(&after.host).iter().find(|link| link.name == after.interface);
+        let there = format!("{} of {}", before.interface, before.host);
+        (length > mtu).then(|| Verdict {
+            cause: Cause::TooBig,
+            host: Some(before.host.clone()),
+            sentence: format!(
+                "{} was lost between {} and {}: it has {length} bytes, and {there} takes {mtu}",
+                leg.packet(),
+                after.host,
+                before.host
+            ),
+            evidence: ours
+                .map(|link| {
+                    format!(
+                        "{} of {} has an MTU of {}, {there} one of {mtu}",
+                        link.name, after.host, link.mtu
+                    )
+                })
+                .into_iter()
+                .collect(),
+            advice: Some(format!(
+                "give both ends of a link the same MTU: ip link set {} mtu …",
+                before.interface
+            )),
         })
     }
 
