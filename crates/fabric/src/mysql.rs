@@ -1,3 +1,4 @@
 //! What clients and servers of MySQL said to each other, as it is told to people.
 
+pub mod digest;
 pub mod spoken;
