@@ -12,6 +12,7 @@ mod json;
 mod missed;
 mod note;
 mod text;
+mod top;
 
 use std::collections::BTreeMap;
 use std::io;

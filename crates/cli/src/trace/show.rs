@@ -9,7 +9,7 @@ use byway_fabric::trace::watch::ProbeKind;
 
 use super::names::with_names;
 use super::probing::{Mtu, Party, Traced};
-use crate::show::{BAD, FAINT, GOOD, HEAD, LOOK, styled};
+use crate::show::{BAD, FAINT, GOOD, HEAD, LOOK, duration, styled};
 
 pub(super) fn text(traced: &Traced) -> String {
     let mut text = headline(traced);
@@ -161,16 +161,4 @@ fn router(hop: &Hop) -> Option<String> {
         Change::Routed { by, times } => Some(format!("{times} {by}")),
         _ => None,
     })
-}
-
-/// A duration with its unit.
-pub(super) fn duration(ns: u64) -> String {
-    #[expect(clippy::cast_precision_loss, reason = "shown with two decimals")]
-    let (value, unit) = match ns {
-        0..1_000 => return format!("{ns} ns"),
-        1_000..1_000_000 => (ns as f64 / 1e3, "µs"),
-        1_000_000..1_000_000_000 => (ns as f64 / 1e6, "ms"),
-        _ => (ns as f64 / 1e9, "s"),
-    };
-    format!("{value:.2} {unit}")
 }

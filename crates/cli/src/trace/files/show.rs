@@ -5,8 +5,7 @@ use byway_fabric::trace::files::{
     Clock, ClockBetween, Conversation, Hop, Loss, Point, Stitched, Totals, Way,
 };
 
-use crate::show::{BAD, FAINT, GOOD, HEAD, LOOK, styled, table};
-use crate::trace::show::duration;
+use crate::show::{BAD, FAINT, GOOD, HEAD, LOOK, duration, styled, table};
 
 pub(in crate::trace) fn text(stitched: &Stitched) -> String {
     let mut text = points(&stitched.points);

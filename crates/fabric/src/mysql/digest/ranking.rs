@@ -114,7 +114,9 @@ impl<'d> Ranking<'d> {
         let row = |(rank, group): (usize, &'d Group)| Row { rank, share: share(group.figures()), group };
         let rows = (1..).zip(groups).map(row).collect();
         let mut figures = digests.given_up.clone();
-        rest.iter().for_each(|group| figures.add(group.figures()));
+        for group in &rest {
+            figures.add(group.figures());
+        }
         let share = share(&figures);
         let others = Others { groups: rest.len() as u64, given_up: digests.given_up_count, share, figures };
         Self { rows, others: (others.figures.count > 0).then_some(others) }
