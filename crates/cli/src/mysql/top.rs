@@ -3,24 +3,21 @@
 mod details;
 mod json;
 pub(crate) mod screen;
+mod table;
 #[cfg(test)]
 mod tests;
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use byway_fabric::mysql::digest::{By, Digests, Figures, Order, Row, Shown, Whose};
+use byway_fabric::mysql::digest::{By, Digests, Order, Shown, Whose};
 use byway_wire::mysql::text::{self, Charset};
 use clap::ValueEnum;
-use comfy_table::{CellAlignment, Table, presets};
 use jiff::tz::TimeZone;
-use unicode_width::UnicodeWidthChar as _;
 
-use crate::show::{BAD, FAINT, HEAD, LOOK, duration, styled};
+use crate::show::{BAD, HEAD, LOOK, duration, styled};
 pub(crate) use json::json;
-
-/// Columns that a statement gets, however narrow the page is.
-const STATEMENT_COLUMNS_MIN: usize = 20;
+use table::{Line, rate, table};
 
 /// What statements are sorted by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
@@ -126,15 +123,7 @@ pub(crate) fn text(digests: &Digests, options: &Options<'_>) -> String {
         return text;
     }
     let mut lines: Vec<Line> = ranking.rows.iter().map(|row| Line::of(row, digests, options)).collect();
-    if let Some(others) = &ranking.others {
-        let noun = if others.groups == 1 { "other" } else { "others" };
-        let what = match others.given_up {
-            0 => format!("{} {noun}", others.groups),
-            given_up => format!("{} {noun}, and {given_up} that were given up", others.groups),
-        };
-        let cells = cells(String::new(), others.share, &others.figures, digests);
-        lines.push(Line { cells, whose: String::new(), statement: what, is_faint: true });
-    }
+    lines.extend(ranking.others.iter().map(|others| Line::of_others(others, digests)));
     text += "\n";
     text += &table(digests.settings().by, &lines, options.width);
     if options.detail == Detail::All {
@@ -177,84 +166,6 @@ fn summary(digests: &Digests) -> String {
     text
 }
 
-/// The numbers of a line.
-type Cells = [String; 11];
-
-const HEAD_CELLS: [&str; 11] =
-    ["#", "SHARE", "TIME", "COUNT", "PER S", "MEDIAN", "95 %", "99 %", "MAX", "ROWS", "ERRORS"];
-
-/// A line of the table.
-struct Line {
-    cells: Cells,
-    whose: String,
-    statement: String,
-    is_faint: bool,
-}
-
-impl Line {
-    fn of(row: &Row<'_>, digests: &Digests, options: &Options<'_>) -> Self {
-        Self {
-            cells: cells(row.rank.to_string(), row.share, row.group.figures(), digests),
-            whose: whose(row.group.whose(), options.names),
-            statement: shown(row.group.fingerprint()),
-            is_faint: false,
-        }
-    }
-}
-
-fn cells(rank: String, share: f64, figures: &Figures, digests: &Digests) -> Cells {
-    let times = &figures.times;
-    let time = |ns: Option<u64>| ns.map_or_else(|| "-".to_owned(), duration);
-    [
-        rank,
-        format!("{:.1} %", share * 100.0),
-        duration(times.sum_ns()),
-        figures.count.to_string(),
-        digests.per_second(figures).map_or_else(|| "-".to_owned(), rate),
-        time(times.percentile_ns(50)),
-        time(times.percentile_ns(95)),
-        time(times.percentile_ns(99)),
-        time(times.max_ns()),
-        figures.rows.to_string(),
-        figures.errors.to_string(),
-    ]
-}
-
-/// The numbers to the right, and behind them as much of the statements as there is room for.
-fn table(by: By, lines: &[Line], width: usize) -> String {
-    let name = match by {
-        By::Nothing => "",
-        By::Database => "DATABASE",
-        By::User => "USER",
-        By::Client => "CLIENT",
-        By::Server => "SERVER",
-    };
-    let mut table = Table::new();
-    table.load_style(presets::NOTHING);
-    table.set_header(HEAD_CELLS.into_iter().chain([name]));
-    for line in lines {
-        table.add_row(line.cells.iter().map(String::as_str).chain([line.whose.as_str()]));
-    }
-    for (nth, column) in table.column_iter_mut().enumerate() {
-        column.set_padding((0, 2));
-        if nth < HEAD_CELLS.len() {
-            column.set_cell_alignment(CellAlignment::Right);
-        }
-    }
-    let statements = std::iter::once(("STATEMENT", false));
-    let statements = statements.chain(lines.iter().map(|line| (line.statement.as_str(), line.is_faint)));
-    let numbers: Vec<String> = table.lines().collect();
-    let mut text = String::new();
-    for (numbers, (statement, is_faint)) in numbers.iter().zip(statements) {
-        let numbers = if by == By::Nothing { numbers.trim_end().to_owned() + "  " } else { numbers.clone() };
-        let room = width.saturating_sub(columns(&numbers)).max(STATEMENT_COLUMNS_MIN);
-        let line = numbers + &cut(statement, room);
-        text += &if is_faint { styled(FAINT, line) } else { line };
-        text.push('\n');
-    }
-    text
-}
-
 /// Whose statements a group has, in a word or two.
 fn whose(whose: Whose<&[u8]>, names: &BTreeMap<IpAddr, String>) -> String {
     let name = |name: Option<&[u8]>| match name {
@@ -293,32 +204,4 @@ fn printed(bytes: &[u8], charset: Charset) -> String {
     let mut out = Vec::new();
     text::print(bytes, charset, &mut out);
     String::from_utf8_lossy(&out).into_owned()
-}
-
-/// With three digits or so.
-fn rate(per_second: f64) -> String {
-    match per_second {
-        100.0.. => format!("{per_second:.0}"),
-        10.0.. => format!("{per_second:.1}"),
-        _ => format!("{per_second:.2}"),
-    }
-}
-
-fn columns(text: &str) -> usize {
-    text.chars().filter_map(|character| character.width()).sum()
-}
-
-/// As much as there is room for; `…` stands for what there is none for.
-fn cut(text: &str, room: usize) -> String {
-    if columns(text) <= room {
-        return text.to_owned();
-    }
-    let mut left = room.saturating_sub(1);
-    let fits = |character: &char| {
-        let width = character.width().unwrap_or(0);
-        let fits = width <= left;
-        left = left.saturating_sub(width);
-        fits
-    };
-    text.chars().take_while(fits).chain(['…']).collect()
 }

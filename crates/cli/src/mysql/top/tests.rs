@@ -10,7 +10,7 @@ use byway_wire::sql::Backslashes;
 use jiff::tz::TimeZone;
 use serde_json::json;
 
-use super::{Detail, Literals, Options, Part, Sort, cut, text};
+use super::{Detail, Literals, Options, Part, Sort, table::cut, text};
 
 /// 2026-11-22 05:53:00 UTC.
 const START_NS: u64 = 1_795_326_780_000_000_000;
