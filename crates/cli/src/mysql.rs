@@ -6,6 +6,7 @@
 //!
 //! Whatever happened, the last thing that is said is how many statements there were, and what could not be seen.
 
+mod counted;
 mod ear;
 mod fields;
 mod json;
@@ -36,6 +37,7 @@ use crate::complaint::{self, Advised};
 use crate::settings::Common;
 use crate::show;
 
+use counted::{Counted, TopArgs};
 use ear::{Ear, Which};
 use missed::Missed;
 
@@ -74,6 +76,8 @@ pub(crate) struct MysqlArgs {
     /// Show `?` in the place of every literal
     #[arg(long)]
     mask: bool,
+    #[command(flatten)]
+    top: TopArgs,
     /// Stop after so many statements
     #[arg(long, value_name = "NUMBER")]
     count: Option<u64>,
@@ -262,6 +266,10 @@ fn show_as(
         return Err(
             refused("-e and -E say which fields are shown and how, and none are", "add -T fields").into()
         );
+    }
+    if args.top.top.is_some() {
+        let (json, is_live) = (kind == ShowAs::Json, args.places.files.is_empty());
+        return Ok(Box::new(Counted::new(&args.top, names, args.mask, json, is_live, seed())));
     }
     Ok(match kind {
         ShowAs::Fields if args.fields.is_empty() => {

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use byway_fabric::mysql::spoken::Spoken;
-use byway_wire::mysql::{Asked, Event, Hear, News, Peers, Statement, Timed, Timing};
+use byway_wire::mysql::{Asked, Event, Hear, News, Outcome, Peers, Statement, Timed, Timing};
 
 use super::missed::Missed;
 use super::note::Note;
@@ -25,6 +25,14 @@ pub(super) trait Show {
     fn asked(&mut self, _: &Peers, _: &Asked<'_>) -> io::Result<()> {
         Ok(())
     }
+    /// Whether statements are counted as they are told, and not kept.
+    fn counts(&self) -> bool {
+        false
+    }
+    /// A statement to be counted.
+    fn counted(&mut self, _: &Peers, _: &Statement<'_>) -> io::Result<()> {
+        Ok(())
+    }
     /// A statement with its answer.
     fn spoken(&mut self, spoken: &Spoken) -> io::Result<()>;
     /// Something about a connection.
@@ -33,6 +41,10 @@ pub(super) trait Show {
     fn learn(&mut self, names: &[(IpAddr, String)]);
     /// Nothing comes for a while: whoever reads along may see what there was.
     fn pause(&mut self) -> io::Result<()>;
+    /// Nothing comes any more.
+    fn end(&mut self) -> io::Result<()> {
+        self.pause()
+    }
 }
 
 /// Which statements are shown, and how.
@@ -45,13 +57,11 @@ pub(super) struct Which {
 }
 
 impl Which {
-    fn takes(&self, spoken: &Spoken) -> bool {
-        let is_slow = |least: Duration| {
-            spoken.timing.whole_ns.is_some_and(|whole| Duration::from_nanos(whole) >= least)
-        };
+    fn takes(&self, whole_ns: Option<u64>, is_error: bool) -> bool {
+        let is_slow = |least: Duration| whole_ns.is_some_and(|whole| Duration::from_nanos(whole) >= least);
         match (self.slow, self.errors) {
             (None, false) => true,
-            (slow, errors) => slow.is_some_and(is_slow) || errors && spoken.is_error(),
+            (slow, errors) => slow.is_some_and(is_slow) || errors && is_error,
         }
     }
 
@@ -97,13 +107,22 @@ impl<'a> Ear<'a> {
         while let Some((_, spoken)) = self.waiting.pop_front() {
             self.show(spoken);
         }
-        let flushed = self.show.pause();
+        let flushed = self.show.end();
         self.failed.map_or(flushed, Err)
     }
 
     fn statement(&mut self, peers: &Peers, statement: &Statement<'_>, timed: Option<Timed>) {
         self.missed.statement(statement);
         if self.shows_requests || self.is_done() {
+            return;
+        }
+        if self.show.counts() {
+            let whole_ns =
+                statement.answered.map(|to| to.last.time_ns.saturating_sub(statement.asked.last.time_ns));
+            if self.which.takes(whole_ns, matches!(statement.answer.outcome, Outcome::Error(_))) {
+                let counted = self.show.counted(peers, statement);
+                self.keep(counted);
+            }
             return;
         }
         let mut spoken = Spoken::of(*peers, statement);
@@ -133,7 +152,7 @@ impl<'a> Ear<'a> {
     }
 
     fn show(&mut self, mut spoken: Spoken) {
-        if self.is_done() || !self.which.takes(&spoken) {
+        if self.is_done() || !self.which.takes(spoken.timing.whole_ns, spoken.is_error()) {
             return;
         }
         if self.which.mask {

@@ -79,7 +79,7 @@ impl Objects {
         Self { out, names }
     }
 
-    fn end(&self, address: SocketAddr) -> End {
+    fn address(&self, address: SocketAddr) -> End {
         End { name: self.names.get(&address.ip()).cloned(), address: address.ip(), port: address.port() }
     }
 
@@ -111,7 +111,7 @@ impl Objects {
 
 impl Show for Objects {
     fn spoken(&mut self, spoken: &Spoken) -> io::Result<()> {
-        let (client, server) = (self.end(spoken.peers.client), self.end(spoken.peers.server));
+        let (client, server) = (self.address(spoken.peers.client), self.address(spoken.peers.server));
         let (time_ns, connection) = (Some(spoken.time_ns), spoken.peers.number);
         self.out.buffer.push(b'{');
         self.members(&Head { kind: "statement", time_ns, connection, client, server, text: None })?;
@@ -133,7 +133,7 @@ impl Show for Objects {
     }
 
     fn note(&mut self, note: &Note) -> io::Result<()> {
-        let (client, server) = (self.end(note.peers.client), self.end(note.peers.server));
+        let (client, server) = (self.address(note.peers.client), self.address(note.peers.server));
         let text = Some(note.text.as_str());
         let (kind, connection) = (note.kind, note.peers.number);
         serde_json::to_writer(

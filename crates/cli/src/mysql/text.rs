@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::io::{self, Write as _};
 use std::net::{IpAddr, SocketAddr};
-use std::time::Duration;
 
 use byway_fabric::mysql::spoken::{Reply, Spoken};
 use byway_wire::mysql::Command;
@@ -14,6 +13,7 @@ use jiff::tz::TimeZone;
 use super::ear::Show;
 use super::note::Note;
 use crate::capture::sink::Out;
+use crate::show::duration;
 
 /// Lines on standard output.
 pub(super) struct Lines {
@@ -88,26 +88,14 @@ fn who(spoken: &Spoken, out: &mut Vec<u8>) {
 fn took(spoken: &Spoken) -> String {
     let timing = &spoken.timing;
     let Some(first) = timing.first_ns else { return "-".to_owned() };
-    let mut told = short(first);
-    if let Some(whole) = timing.whole_ns.filter(|whole| short(*whole) != told) {
-        told += &format!(" … {}", short(whole));
+    let mut told = duration(first);
+    if let Some(whole) = timing.whole_ns.filter(|whole| duration(*whole) != told) {
+        told += &format!(" … {}", duration(whole));
     }
     if let (Some(network), Some(server)) = (timing.network_ns(), timing.server_ns) {
-        told += &format!(" (network {}, server {})", short(network), short(server));
+        told += &format!(" (network {}, server {})", duration(network), duration(server));
     }
     told
-}
-
-/// `1.24 ms`, three digits.
-pub(super) fn short(ns: u64) -> String {
-    let seconds = Duration::from_nanos(ns).as_secs_f64();
-    let (value, unit) = match ns {
-        0..1_000_000 => (seconds * 1e6, "µs"),
-        1_000_000..1_000_000_000 => (seconds * 1e3, "ms"),
-        _ => (seconds, "s"),
-    };
-    let digits = if value < 10.0 { 2 } else { usize::from(value < 100.0) };
-    format!("{value:.digits$} {unit}")
 }
 
 fn came_of(reply: &Reply) -> String {
