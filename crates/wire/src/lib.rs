@@ -10,9 +10,9 @@
 //! ```
 //!
 //! Doors beside it: [`capture`] reads and writes the files in which others keep packets, [`field`] reads the
-//! single fields of a frame by the names that Wireshark gave them, [`tls`] opens what a key log has the keys of.
-//! Three doors beside it: [`capture`] reads and writes the files in which others keep packets, [`field`] reads the
-//! single fields of a frame by the names that Wireshark gave them, [`stream`] puts the bytes of TCP connections together.
+//! single fields of a frame by the names that Wireshark gave them. [`stream`] puts the bytes of TCP connections together,
+//! [`tls`] opens those that a key log has the keys of, [`mysql`] reads what MySQL's clients and servers say in them, and
+//! [`sql`] knows where the literals of a statement are.
 //!
 //! Decoding is lax: a frame that was cut short gives everything up to the cut, and a [`Stop`] that says in
 //! which layer it ended, how many bytes were needed and how many there were.
