@@ -19,6 +19,7 @@ pub(crate) mod source;
 mod tally;
 mod text;
 
+use std::cell::OnceCell;
 use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -210,8 +211,10 @@ fn pass(
             record.bytes = &record.bytes[..record.bytes.len().min(most as usize)];
         }
         first_ns = first_ns.or(record.time_ns);
-        let seen = Seen::new(record, source.interfaces(), tally.shown + 1, first_ns, *previous_ns);
-        let Some(seen) = seen else { continue };
+        let interfaces = source.interfaces();
+        let Some(interface) = interfaces.get(record.interface) else { continue };
+        let (number, previous, read) = (tally.shown + 1, *previous_ns, OnceCell::new());
+        let seen = Seen { record, interface, interfaces, number, first_ns, previous_ns: previous, read };
         *previous_ns = record.time_ns.or(*previous_ns);
         tally.note(&seen);
         sink.packet(&seen)?;

@@ -146,7 +146,7 @@ fn listen(
     let ended = source.end();
     listener.finish(&mut ear);
     let shown = ear.end().map_err(Into::into);
-    missed.listened(&listener);
+    missed.listened(&mut listener);
     [passed, ended, shown].into_iter().filter_map(Result::err).collect()
 }
 
@@ -161,6 +161,9 @@ fn pass(
     let (mut learnt, mut last_ns) = (0, 0);
     if let Some(keys) = &mut keys {
         keys.read(listener)?;
+        if !args.places.files.is_empty() {
+            listener.keys().finish();
+        }
     }
     while !ear.is_done() {
         match source.advance()? {

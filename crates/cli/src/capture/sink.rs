@@ -19,31 +19,18 @@ pub(crate) struct Seen<'a> {
     /// When the first packet was seen, and the one before this.
     pub(crate) first_ns: Option<u64>,
     pub(crate) previous_ns: Option<u64>,
-    /// What it is, once somebody has asked.
-    frame: OnceCell<Option<Frame<'a>>>,
+    /// What it is, once somebody has asked: [`Seen::frame`]. It is large, so a packet is made where it stays.
+    pub(crate) read: OnceCell<Option<Frame<'a>>>,
 }
 
 impl<'a> Seen<'a> {
-    /// `None` if the packet's interface is none of these.
-    pub(crate) fn new(
-        record: Record<'a>,
-        interfaces: &'a [Interface],
-        number: u64,
-        first_ns: Option<u64>,
-        previous_ns: Option<u64>,
-    ) -> Option<Self> {
-        let interface = interfaces.get(record.interface)?;
-        let frame = OnceCell::new();
-        Some(Self { record, interface, interfaces, number, first_ns, previous_ns, frame })
-    }
-
     /// What it is; `None` if nobody reads frames of such a link here.
     pub(crate) fn frame(&self) -> Option<&Frame<'a>> {
         let decode = || {
             let link = LinkType::from_number(self.interface.link)?;
             Some(Frame::decode(link, self.record.bytes))
         };
-        self.frame.get_or_init(decode).as_ref()
+        self.read.get_or_init(decode).as_ref()
     }
 
     /// Which way it passed: as the file says, or the cooked header.

@@ -39,6 +39,8 @@ struct Head<'a> {
     server: End,
     #[serde(skip_serializing_if = "Option::is_none")]
     text: Option<&'a str>,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    attributes: &'a BTreeMap<String, String>,
 }
 
 #[derive(Serialize)]
@@ -113,8 +115,17 @@ impl Show for Objects {
     fn spoken(&mut self, spoken: &Spoken) -> io::Result<()> {
         let (client, server) = (self.address(spoken.peers.client), self.address(spoken.peers.server));
         let (time_ns, connection) = (Some(spoken.time_ns), spoken.peers.number);
+        let attributes = &BTreeMap::new();
         self.out.buffer.push(b'{');
-        self.members(&Head { kind: "statement", time_ns, connection, client, server, text: None })?;
+        self.members(&Head {
+            kind: "statement",
+            time_ns,
+            connection,
+            client,
+            server,
+            text: None,
+            attributes,
+        })?;
         self.out.buffer.push(b',');
         for (name, value) in [("user", &spoken.user), ("database", &spoken.database)] {
             if let Some(value) = value {
@@ -138,7 +149,15 @@ impl Show for Objects {
         let (kind, connection) = (note.kind, note.peers.number);
         serde_json::to_writer(
             &mut self.out.buffer,
-            &Head { kind, time_ns: note.time_ns, connection, client, server, text },
+            &Head {
+                kind,
+                time_ns: note.time_ns,
+                connection,
+                client,
+                server,
+                text,
+                attributes: &note.attributes,
+            },
         )?;
         self.out.buffer.push(b'\n');
         self.out.complete()

@@ -38,6 +38,9 @@ pub(super) struct Missed {
     /// Bytes that could not be read, by the reason.
     bytes: BTreeMap<&'static str, u64>,
     connections_given_up: u64,
+    /// Lines of the key log that could not be read, with the reason; those beyond the first ones are counted.
+    bad_key_lines: Vec<String>,
+    bad_key_lines_more: u64,
 }
 
 /// Connections of which is remembered why their TLS is not read; as many as the listener knows.
@@ -81,7 +84,7 @@ impl Missed {
     }
 
     /// Takes over what the listener has counted.
-    pub(super) fn listened(&mut self, listener: &Listener) {
+    pub(super) fn listened(&mut self, listener: &mut Listener) {
         let counts: Counts = listener.counts();
         let gaps = [
             (Missing::Lost, counts.bytes_lost),
@@ -93,6 +96,8 @@ impl Missed {
         }
         self.connections_given_up = counts.connections_given_up + counts.connections_lost;
         self.others = listener.others();
+        self.bad_key_lines = listener.keys().bad_lines().iter().map(ToString::to_string).collect();
+        self.bad_key_lines_more = listener.keys().bad_lines_more();
     }
 
     /// Takes over what the interfaces have counted, and what the source kept.
@@ -128,6 +133,16 @@ impl fmt::Display for Missed {
         }
         for (why, bytes) in &self.bytes {
             writeln!(f, "not all was seen: {bytes} bytes {why}")?;
+        }
+        for line in &self.bad_key_lines {
+            writeln!(f, "not all was seen: the key log is damaged in {line}")?;
+        }
+        if self.bad_key_lines_more > 0 {
+            writeln!(
+                f,
+                "not all was seen: the key log is damaged in {} lines more",
+                self.bad_key_lines_more
+            )?;
         }
         for (why, (connections, bytes)) in &self.encrypted {
             writeln!(

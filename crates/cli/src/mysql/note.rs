@@ -1,5 +1,7 @@
 //! What is told of a connection beside its statements: logins, TLS, compression, what could not be seen.
 
+use std::collections::BTreeMap;
+
 use byway_wire::mysql::text::{Charset, print};
 use byway_wire::mysql::{Compression, Event, LoggedIn, MissedWhat, News, Peers, Role, ServerError};
 use byway_wire::stream::{End, Missing};
@@ -14,6 +16,8 @@ pub(super) struct Note {
     pub(super) kind: &'static str,
     /// The same for people.
     pub(super) text: String,
+    /// What a client tells of itself, by name.
+    pub(super) attributes: BTreeMap<String, String>,
 }
 
 impl Note {
@@ -26,8 +30,13 @@ impl Note {
             News::Over(End::Reset { .. }, _) => (None, "reset", "broken off by a reset".to_owned()),
             News::Over(..) | News::Timing(..) => return None,
         };
-        Some(Self { peers: *peers, time_ns, kind, text })
+        Some(Self { peers: *peers, time_ns, kind, text, attributes: attributes(news) })
     }
+}
+
+fn attributes(news: &News<'_>) -> BTreeMap<String, String> {
+    let News::Said(Event::Login(login, _), _) = news else { return BTreeMap::new() };
+    login.attributes.iter().map(|(name, value)| (printed(name), printed(value))).collect()
 }
 
 type Told = (Option<u64>, &'static str, String);
