@@ -145,7 +145,10 @@ impl<'a> Frame<'a> {
             Err(stop) => return Self::bare(Body::Unread(stop)),
         };
         let mut vlans = VlanTags::default();
-        let body = untag(cooked.protocol, rest, &mut vlans).unwrap_or_else(Body::Unread);
+        let body = match untag(cooked.protocol, rest, &mut vlans) {
+            Ok((ethertype, rest)) => body(ethertype, rest),
+            Err(stop) => Body::Unread(stop),
+        };
         Self { ethernet: None, cooked: Some(cooked), vlans, body }
     }
 
@@ -179,7 +182,10 @@ impl<'a> Frame<'a> {
             ethertype: u16_at(header, 12),
         };
         let mut vlans = VlanTags::default();
-        let body = untag(ethernet.ethertype, rest, &mut vlans).unwrap_or_else(Body::Unread);
+        let body = match untag(ethernet.ethertype, rest, &mut vlans) {
+            Ok((ethertype, rest)) => body(ethertype, rest),
+            Err(stop) => Body::Unread(stop),
+        };
         Self { ethernet: Some(ethernet), cooked: None, vlans, body }
     }
 }
@@ -199,18 +205,24 @@ impl VlanTags {
     }
 }
 
-fn untag<'a>(mut ethertype: u16, mut bytes: &'a [u8], vlans: &mut VlanTags) -> Result<Body<'a>, Stop> {
+/// Takes the tags off; what the frame carries without them.
+fn untag<'a>(mut ethertype: u16, mut bytes: &'a [u8], vlans: &mut VlanTags) -> Result<(u16, &'a [u8]), Stop> {
     // Ends: a fifth tag is refused.
     while ETHERTYPES_VLAN.contains(&ethertype) {
         let (tag, rest) = take::<4>(bytes, Layer::Vlan)?;
         vlans.push(u16_at(tag, 0))?;
         (ethertype, bytes) = (u16_at(tag, 2), rest);
     }
+    Ok((ethertype, bytes))
+}
+
+#[inline]
+fn body(ethertype: u16, bytes: &[u8]) -> Body<'_> {
     match ethertype {
-        ETHERTYPE_IPV4 => Packet::decode_v4(bytes).map(Body::Packet),
-        ETHERTYPE_IPV6 => Packet::decode_v6(bytes).map(Body::Packet),
-        ETHERTYPE_ARP => arp(bytes),
-        _ => Ok(Body::Other { ethertype, payload: bytes }),
+        ETHERTYPE_IPV4 => Packet::decode_v4(bytes).map_or_else(Body::Unread, Body::Packet),
+        ETHERTYPE_IPV6 => Packet::decode_v6(bytes).map_or_else(Body::Unread, Body::Packet),
+        ETHERTYPE_ARP => arp(bytes).unwrap_or_else(Body::Unread),
+        _ => Body::Other { ethertype, payload: bytes },
     }
 }
 

@@ -85,6 +85,7 @@ impl<'a> Packet<'a> {
         }
     }
 
+    #[inline]
     pub(crate) fn decode_v4(bytes: &'a [u8]) -> Result<Self, Stop> {
         let (header, _) = take::<20>(bytes, Layer::Ipv4)?;
         if header[0] >> 4 != 4 {
@@ -144,6 +145,7 @@ impl<'a> Packet<'a> {
 }
 
 /// Reads what a packet carries. `cut`: what of it is missing.
+#[inline]
 fn carried(
     protocol: u8,
     payload: &[u8],

@@ -101,6 +101,7 @@ impl TcpFlags {
 }
 
 /// Reads what `protocol` carries. `whole`: neither a fragment nor cut, so lengths within must fit.
+#[inline]
 pub(crate) fn decode(number: u8, bytes: &[u8], whole: bool) -> (Transport<'_>, Option<Stop>) {
     match number {
         protocol::ICMP => Icmp::decode(IcmpVersion::V4, bytes),
@@ -111,6 +112,7 @@ pub(crate) fn decode(number: u8, bytes: &[u8], whole: bool) -> (Transport<'_>, O
     }
 }
 
+#[inline]
 fn tcp(bytes: &[u8]) -> (Transport<'_>, Option<Stop>) {
     let (header, _) = match take::<20>(bytes, Layer::Tcp) {
         Ok(parts) => parts,
