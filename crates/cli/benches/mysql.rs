@@ -1,10 +1,14 @@
-//! Captures with 210,048 statements of 64 connections to a real `MariaDB`: what it costs just to read and write their
-//! packets, which is the measure for reading the statements in them.
+//! Captures with 210,048 statements of 64 connections to a real `MariaDB`: what it costs to read and write their packets
+//! with tcpdump, and beside it, in turns, to print the statements in them. Then the same load live.
 
 #![allow(clippy::unwrap_used, reason = "for benches only")]
 
 #[path = "../tests/common/mod.rs"]
 mod common;
+#[path = "mysql/cost.rs"]
+mod cost;
+#[path = "mysql/live.rs"]
+mod live;
 #[path = "mysql/loads.rs"]
 mod loads;
 #[path = "../tests/mysql/rig/mod.rs"]
@@ -14,39 +18,89 @@ mod verdict;
 
 use std::process::{Command, ExitCode, Stdio};
 
+use cost::{Cost, cost};
 use loads::Load;
-use nix::sys::resource::{UsageWho, getrusage};
-use nix::sys::time::TimeValLike as _;
-use verdict::{Samples, Sheet};
+use verdict::{Samples, Sheet, Unit};
 
 /// How often each is measured. The first time, when the file may come from the disk, is thrown away.
 const ROUNDS: usize = 6;
+/// The CPU time for text statements, beside that of tcpdump, which only reads and writes.
+const TEXTS_LIMIT: f64 = 2.0;
+/// The same for what has to be kept between packets: prepared statements.
+const EXECUTIONS_LIMIT: f64 = 3.0 * TEXTS_LIMIT;
+/// In MiB, however large the file is.
+const MEMORY_LIMIT: f64 = 64.0;
+
+/// One way to print.
+struct Way {
+    what: &'static str,
+    arguments: &'static [&'static str],
+    /// How many times the CPU time of tcpdump it may take.
+    limit: Option<f64>,
+}
+
+const fn way(what: &'static str, arguments: &'static [&'static str], limit: Option<f64>) -> Way {
+    Way { what, arguments, limit }
+}
+
+const QUERIES: Way = way("-e mysql.query", &["-T", "fields", "-e", "mysql.query"], Some(TEXTS_LIMIT));
+const STATEMENTS: Way =
+    way("-e byway.statement", &["-T", "fields", "-e", "byway.statement"], Some(EXECUTIONS_LIMIT));
+const LINES: Way = way("lines for people", &[], None);
+const OBJECTS: Way = way("--json", &["--json"], None);
 
 fn main() -> ExitCode {
-    let mut sheet = Sheet::new("Captures of MariaDB and 64 clients");
-    for (name, load) in [("text statements", loads::texts()), ("executions", loads::executions())] {
-        let megabytes = std::fs::metadata(&load.capture).unwrap().len() / 1_000_000;
-        let count = load.sent.queries + load.sent.executions;
-        sheet.part(&format!("{count} {name}, {megabytes} MB, {}", load.capture.display()));
-        sheet.told("tcpdump -r FILE -w /dev/null, CPU", &rounds(&load));
-    }
+    let mut sheet = Sheet::new("byway mysql: captures of MariaDB and 64 clients, and live");
+    files(&mut sheet, "text statements", &loads::texts(), &[QUERIES, STATEMENTS, LINES, OBJECTS]);
+    files(&mut sheet, "executions", &loads::executions(), &[STATEMENTS, LINES, OBJECTS]);
+    files(&mut sheet, "statements of up to 33 MB", &loads::large(), &[QUERIES]);
+    live::measure(&mut sheet);
     sheet.finish()
 }
 
-fn rounds(load: &Load) -> Samples {
-    let cost = || {
-        let before = children_cpu();
-        let mut command = Command::new("tcpdump");
-        command.arg("-r").arg(&load.capture).args(["-w", "/dev/null"]);
-        assert!(command.stdin(Stdio::null()).stderr(Stdio::null()).status().unwrap().success());
-        children_cpu() - before
-    };
-    (0..ROUNDS).map(|_| cost()).skip(1).collect()
+/// All ways in turns, and tcpdump before each round.
+fn files(sheet: &mut Sheet, name: &str, load: &Load, ways: &[Way]) {
+    let megabytes = std::fs::metadata(&load.capture).unwrap().len() / 1_000_000;
+    let count = load.sent.queries + load.sent.executions;
+    sheet.part(&format!("{count} {name}, {megabytes} MB, {}", load.capture.display()));
+    let (mut peer, mut costs) = (Vec::new(), vec![Vec::new(); ways.len()]);
+    for _ in 0..ROUNDS {
+        let mut tcpdump = Command::new("tcpdump");
+        peer.push(cost(tcpdump.arg("-r").arg(&load.capture).args(["-w", "/dev/null"])));
+        for (way, costs) in ways.iter().zip(&mut costs) {
+            costs.push(cost(byway(load).args(way.arguments).stdout(Stdio::null())));
+        }
+    }
+    let cpu = |costs: &[Cost]| costs.iter().skip(1).map(|cost| cost.cpu_seconds).collect::<Samples>();
+    let memory = |costs: &[Cost]| costs.iter().map(|cost| cost.memory_mebibytes).collect::<Samples>();
+    let tcpdump = cpu(&peer);
+    for (way, costs) in ways.iter().zip(&costs) {
+        let (what, peer) = (format!("{}, CPU", way.what), ("tcpdump -w /dev/null", &tcpdump));
+        sheet.unit(Unit::Seconds);
+        match way.limit {
+            Some(limit) => sheet.at_most(&what, &cpu(costs), limit, peer),
+            None => sheet.compared(&what, &cpu(costs), peer),
+        }
+        sheet.unit(Unit::Mebibytes);
+        sheet.limit_for_all(&format!("{}, memory", way.what), &memory(costs), MEMORY_LIMIT);
+    }
+    sheet.said(&printed(load));
 }
 
-/// In seconds.
-fn children_cpu() -> f64 {
-    let usage = getrusage(UsageWho::RUSAGE_CHILDREN).unwrap();
-    let micros = usage.user_time().num_microseconds() + usage.system_time().num_microseconds();
-    std::time::Duration::from_micros(micros.unsigned_abs()).as_secs_f64()
+fn byway(load: &Load) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_byway"));
+    command.args(["mysql", "-n", "-r"]).arg(&load.capture);
+    command
+}
+
+/// Every statement is printed: as many as the clients counted.
+fn printed(load: &Load) -> String {
+    let lines = |fields: &[&str], command: &[u8]| {
+        let out = byway(load).args(["-T", "fields", "-e", "mysql.command"]).args(fields).output().unwrap();
+        out.stdout.split(|byte| *byte == b'\n').filter(|line| line.starts_with(command)).count()
+    };
+    let queries = lines(&["-e", "mysql.query"], b"3\t");
+    let executions = lines(&["-e", "byway.statement"], b"23\t");
+    assert_eq!((queries, executions), (load.sent.queries, load.sent.executions), "each is printed once");
+    format!("{queries} queries and {executions} executions are printed, as many as the clients have sent")
 }

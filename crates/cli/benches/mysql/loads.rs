@@ -5,6 +5,7 @@
 //!                         mysql-texts.log       the server's general log of it
 //!                         mysql-texts.count     text statements and executions, as the clients counted them
 //!                         mysql-executions.*    the same with prepared statements
+//!                         mysql-large.*         few statements, of up to 33 MB
 //! ```
 
 use std::fs;
@@ -28,6 +29,8 @@ const EXECUTIONS: Script = Script {
     watches: AT_SERVER,
     ..client("mysql-executions", "load", &["threads=64", "count=210048", "prepared"], Form::Mixed)
 };
+/// Statements over 16 MiB, where a packet ends and the next one goes on.
+const LARGE: Script = Script { watches: AT_SERVER, ..client("mysql-large", "large", &[], Form::Mixed) };
 
 /// A capture, and what is in it.
 pub(crate) struct Load {
@@ -45,6 +48,11 @@ pub(crate) fn texts() -> Load {
 /// The capture with executions.
 pub(crate) fn executions() -> Load {
     kept(&EXECUTIONS)
+}
+
+/// The capture with few and large statements.
+pub(crate) fn large() -> Load {
+    kept(&LARGE)
 }
 
 fn kept(script: &Script) -> Load {
