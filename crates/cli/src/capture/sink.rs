@@ -110,6 +110,11 @@ impl Out {
         if self.buffer.len() > self.keep { self.flush() } else { Ok(()) }
     }
 
+    /// More of the line follows, and there may be much of it: it is not kept until the line is complete.
+    pub(crate) fn make_room(&mut self) -> io::Result<()> {
+        if self.buffer.len() > OUT_BYTES { self.flush() } else { Ok(()) }
+    }
+
     /// Writes out what there is. After a failure it does nothing any more; a file is cut where it was whole.
     pub(crate) fn flush(&mut self) -> io::Result<()> {
         if self.is_broken {

@@ -114,7 +114,7 @@ impl Show for Counted {
         Ok(())
     }
 
-    fn spoken(&mut self, _: &Spoken) -> io::Result<()> {
+    fn spoken(&mut self, _: &Spoken<'_>) -> io::Result<()> {
         Ok(())
     }
 

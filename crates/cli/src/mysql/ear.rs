@@ -34,7 +34,7 @@ pub(super) trait Show {
         Ok(())
     }
     /// A statement with its answer.
-    fn spoken(&mut self, spoken: &Spoken) -> io::Result<()>;
+    fn spoken(&mut self, spoken: &Spoken<'_>) -> io::Result<()>;
     /// Something about a connection.
     fn note(&mut self, note: &Note) -> io::Result<()>;
     /// Names of addresses, which hold from now on.
@@ -76,7 +76,7 @@ pub(super) struct Ear<'a> {
     show: &'a mut dyn Show,
     which: Which,
     pub(super) missed: &'a mut Missed,
-    waiting: VecDeque<(u64, Spoken)>,
+    waiting: VecDeque<(u64, Spoken<'static>)>,
     shows_requests: bool,
     shown: u64,
     /// The first failure to show something; nothing is shown after it.
@@ -128,7 +128,7 @@ impl<'a> Ear<'a> {
         let mut spoken = Spoken::of(*peers, statement);
         match timed {
             Some(Timed::Later(number)) => {
-                self.waiting.push_back((number, spoken));
+                self.waiting.push_back((number, spoken.keep()));
                 if self.waiting.len() > WAITING_MAX
                     && let Some((_, first)) = self.waiting.pop_front()
                 {
@@ -151,7 +151,7 @@ impl<'a> Ear<'a> {
         }
     }
 
-    fn show(&mut self, mut spoken: Spoken) {
+    fn show(&mut self, mut spoken: Spoken<'_>) {
         if self.is_done() || !self.which.takes(spoken.timing.whole_ns, spoken.is_error()) {
             return;
         }

@@ -3,12 +3,13 @@
 //! A line for each statement that has one of them. tshark prints one for each frame, and joins the statements of a frame
 //! with commas, which stand in statements too.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 
-use byway_fabric::mysql::spoken::{Counts, Reply, Spoken, put};
-use byway_wire::mysql::text::{Charset, tshark};
+use byway_fabric::mysql::spoken::{Counts, Reply, Spoken, told};
+use byway_wire::mysql::text::{Charset, parts, tshark};
 use byway_wire::mysql::{Asked, Command, Peers};
 
 use super::ear::Show;
@@ -20,10 +21,18 @@ use crate::complaint::Advised;
 /// What a field is read of.
 enum Subject<'a> {
     Asked(&'a Peers, &'a Asked<'a>),
-    Spoken(&'a Spoken),
+    Spoken(&'a Spoken<'a>),
 }
 
-type Read = fn(&Subject<'_>, &BTreeMap<IpAddr, String>, &mut Vec<u8>);
+type Write = fn(&Subject<'_>, &BTreeMap<IpAddr, String>, &mut Vec<u8>);
+type Text = for<'a> fn(&'a Subject<'a>) -> Option<(Cow<'a, [u8]>, Charset)>;
+
+/// How a field is read.
+enum Read {
+    Short(Write),
+    /// It may be too long to be kept once more.
+    Long(Text),
+}
 
 struct Field {
     name: &'static str,
@@ -40,9 +49,13 @@ const fn field(
     about: &'static str,
     of_request: bool,
     of_statement: bool,
-    read: Read,
+    write: Write,
 ) -> Field {
-    Field { name, about, of_request, of_statement, read }
+    Field { name, about, of_request, of_statement, read: Read::Short(write) }
+}
+
+const fn statement(name: &'static str, about: &'static str, of_request: bool, text: Text) -> Field {
+    Field { name, about, of_request, of_statement: true, read: Read::Long(text) }
 }
 
 const FIELDS: &[Field] = &[
@@ -64,7 +77,7 @@ const FIELDS: &[Field] = &[
     }),
     field("tcp.srcport", "from which port", true, false, |s, _, out| push(out, s.peers().client.port())),
     field("tcp.dstport", "to which port", true, false, |s, _, out| push(out, s.peers().server.port())),
-    field("mysql.query", "the text of a query, or of what is prepared", true, true, query),
+    statement("mysql.query", "the text of a query, or of what is prepared", true, query),
     field("mysql.command", "the command's number", true, true, |s, _, out| push(out, s.command().code())),
     field("mysql.user", "who asked", false, false, |s, _, out| {
         name(out, s.spoken().and_then(|s| s.user.as_deref()));
@@ -95,17 +108,9 @@ const FIELDS: &[Field] = &[
             tshark(message, Charset::default(), out);
         }
     }),
-    field(
-        "byway.statement",
-        "the statement, with the parameters of a prepared one put in",
-        false,
-        true,
-        |s, _, out| {
-            if let Some(spoken) = s.spoken().filter(|spoken| spoken.is_sql()) {
-                tshark(&spoken.text, spoken.writing.charset, out);
-            }
-        },
-    ),
+    statement("byway.statement", "the statement, with the parameters of a prepared one put in", false, |s| {
+        s.spoken().filter(|spoken| spoken.is_sql()).map(text)
+    }),
     field("byway.rows", "rows of the answer", false, true, |s, _, out| count(out, s, |c| c.rows)),
     field("byway.latency", "to the first byte of the answer, in seconds", false, true, |s, _, out| {
         seconds(out, s.spoken().and_then(|s| s.timing.first_ns));
@@ -156,7 +161,7 @@ impl Subject<'_> {
         }
     }
 
-    fn spoken(&self) -> Option<&Spoken> {
+    fn spoken(&self) -> Option<&Spoken<'_>> {
         match self {
             Self::Asked(..) => None,
             Self::Spoken(spoken) => Some(spoken),
@@ -164,22 +169,21 @@ impl Subject<'_> {
     }
 }
 
-fn query(subject: &Subject<'_>, _: &BTreeMap<IpAddr, String>, out: &mut Vec<u8>) {
+fn query<'a>(subject: &'a Subject<'a>) -> Option<(Cow<'a, [u8]>, Charset)> {
     if !matches!(subject.command(), Command::Query | Command::StmtPrepare) {
-        return;
+        return None;
     }
-    match subject {
+    Some(match subject {
         Subject::Asked(_, asked) => {
             let charset = asked.context.collation.map_or_else(Charset::default, Charset::of_collation);
-            if asked.text.holes.is_empty() && asked.text.length == asked.text.bytes.len() as u64 {
-                return tshark(asked.text.bytes, charset, out);
-            }
-            let mut whole = Vec::new();
-            put(&asked.text, &mut whole);
-            tshark(&whole, charset, out);
+            (told(&asked.text), charset)
         }
-        Subject::Spoken(spoken) => tshark(&spoken.text, spoken.writing.charset, out),
-    }
+        Subject::Spoken(spoken) => text(spoken),
+    })
+}
+
+fn text<'a>(spoken: &'a Spoken<'a>) -> (Cow<'a, [u8]>, Charset) {
+    (Cow::Borrowed(&spoken.text), spoken.writing.charset)
 }
 
 fn push(out: &mut Vec<u8>, value: impl std::fmt::Display) {
@@ -244,31 +248,64 @@ impl Table {
     }
 
     fn line(&mut self, subject: &Subject<'_>) -> io::Result<()> {
-        let (line, format) = (&mut self.out.buffer, self.format);
-        let start = line.len();
+        let start = self.out.buffer.len();
         let mut is_statements = self.fields.iter().all(|field| !field.of_statement);
         for (nth, field) in self.fields.iter().enumerate() {
             if nth > 0 {
-                line.push(format.separator);
+                self.out.buffer.push(self.format.separator);
             }
-            let before = line.len();
-            line.extend(format.quote);
-            let begin = line.len();
-            (field.read)(subject, &self.names, line);
-            if line.len() == begin {
-                line.truncate(before);
-            } else {
-                line.extend(format.quote);
-                is_statements |= field.of_statement;
-            }
+            is_statements |=
+                write(field, subject, &self.names, self.format, &mut self.out)? && field.of_statement;
         }
         if !is_statements {
-            line.truncate(start);
+            self.out.buffer.truncate(start);
             return Ok(());
         }
-        line.push(b'\n');
+        self.out.buffer.push(b'\n');
         self.out.complete()
     }
+}
+
+/// Writes a field in its quotes; whether there was something to write.
+fn write(
+    field: &Field,
+    subject: &Subject<'_>,
+    names: &BTreeMap<IpAddr, String>,
+    format: Format,
+    out: &mut Out,
+) -> io::Result<bool> {
+    let start = out.buffer.len();
+    out.buffer.extend(format.quote);
+    let is_there = match field.read {
+        Read::Short(write) => {
+            let begin = out.buffer.len();
+            write(subject, names, &mut out.buffer);
+            out.buffer.len() > begin
+        }
+        Read::Long(text) => match text(subject) {
+            Some((text, charset)) => write_long(&text, charset, out)?,
+            None => false,
+        },
+    };
+    if is_there {
+        out.buffer.extend(format.quote);
+    } else {
+        out.buffer.truncate(start);
+    }
+    Ok(is_there)
+}
+
+/// Writes a text part by part; whether there was something to write.
+fn write_long(text: &[u8], charset: Charset, out: &mut Out) -> io::Result<bool> {
+    for part in parts(text) {
+        tshark(part, charset, &mut out.buffer);
+        out.make_room()?;
+        // There the text is over, as tshark has it.
+        if part.contains(&0) {
+            break;
+        }
+    }
+    Ok(text.first().is_some_and(|byte| *byte != 0))
 }
 
 impl Show for Table {
@@ -280,7 +317,7 @@ impl Show for Table {
         self.line(&Subject::Asked(peers, asked))
     }
 
-    fn spoken(&mut self, spoken: &Spoken) -> io::Result<()> {
+    fn spoken(&mut self, spoken: &Spoken<'_>) -> io::Result<()> {
         self.line(&Subject::Spoken(spoken))
     }
 

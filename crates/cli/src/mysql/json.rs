@@ -5,7 +5,7 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 
 use byway_fabric::mysql::spoken::{Counts, Reply, Spoken};
-use byway_wire::mysql::text::{Charset, json};
+use byway_wire::mysql::text::{Charset, json, json_base64, json_characters, parts};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -97,7 +97,23 @@ impl Objects {
         self.out.buffer.push(b',');
     }
 
-    fn bulk(&mut self, spoken: &Spoken) {
+    /// As `text`, but it may be long.
+    fn statement(&mut self, bytes: &[u8], charset: Charset) -> io::Result<()> {
+        self.out.buffer.extend_from_slice(b"\"statement\":\"");
+        let mut is_whole = true;
+        for part in parts(bytes) {
+            is_whole &= json_characters(part, charset, &mut self.out.buffer);
+            self.out.make_room()?;
+        }
+        self.out.buffer.push(b'"');
+        if !is_whole {
+            json_base64("statement", bytes, &mut self.out.buffer);
+        }
+        self.out.buffer.push(b',');
+        Ok(())
+    }
+
+    fn bulk(&mut self, spoken: &Spoken<'_>) {
         if spoken.bulk.is_empty() {
             return;
         }
@@ -112,7 +128,7 @@ impl Objects {
 }
 
 impl Show for Objects {
-    fn spoken(&mut self, spoken: &Spoken) -> io::Result<()> {
+    fn spoken(&mut self, spoken: &Spoken<'_>) -> io::Result<()> {
         let (client, server) = (self.address(spoken.peers.client), self.address(spoken.peers.server));
         let (time_ns, connection) = (Some(spoken.time_ns), spoken.peers.number);
         let attributes = &BTreeMap::new();
@@ -132,7 +148,7 @@ impl Show for Objects {
                 self.text(name, value, Charset::default());
             }
         }
-        self.text("statement", &spoken.text, spoken.writing.charset);
+        self.statement(&spoken.text, spoken.writing.charset)?;
         self.bulk(spoken);
         if let Reply::Error { state, message, .. } = &spoken.reply {
             self.text("sqlstate", state, Charset::default());
@@ -172,7 +188,7 @@ impl Show for Objects {
     }
 }
 
-fn tail(spoken: &Spoken) -> Tail {
+fn tail(spoken: &Spoken<'_>) -> Tail {
     let (outcome, counts, error) = match &spoken.reply {
         Reply::Ok(counts) => ("ok", *counts, None),
         Reply::Error { code, .. } => ("error", Counts::default(), Some(*code)),

@@ -6,7 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use byway_fabric::mysql::spoken::{Reply, Spoken};
 use byway_wire::mysql::Command;
-use byway_wire::mysql::text::{Charset, print};
+use byway_wire::mysql::text::{Charset, parts, print};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
@@ -35,13 +35,14 @@ impl Lines {
 }
 
 impl Show for Lines {
-    fn spoken(&mut self, spoken: &Spoken) -> io::Result<()> {
+    fn spoken(&mut self, spoken: &Spoken<'_>) -> io::Result<()> {
         self.head(Some(spoken.time_ns), spoken.peers.client, spoken.peers.server)?;
         let out = &mut self.out.buffer;
         out.push(b' ');
         who(spoken, out);
         write!(out, "  {}  {}  ", took(spoken), came_of(&spoken.reply))?;
-        statement(spoken, out);
+        statement(spoken, &mut self.out)?;
+        let out = &mut self.out.buffer;
         if let Reply::Error { message, .. } = &spoken.reply {
             out.extend_from_slice(b"  # ");
             print(message, Charset::default(), out);
@@ -69,7 +70,7 @@ impl Show for Lines {
 }
 
 /// `root@shop`; `?` for what was not seen.
-fn who(spoken: &Spoken, out: &mut Vec<u8>) {
+fn who(spoken: &Spoken<'_>, out: &mut Vec<u8>) {
     match &spoken.user {
         Some(user) => print(user, Charset::default(), out),
         None => out.push(b'?'),
@@ -85,7 +86,7 @@ fn who(spoken: &Spoken, out: &mut Vec<u8>) {
 }
 
 /// How long the answer took: to its first byte, and to its end where that is another time, and the network's part.
-fn took(spoken: &Spoken) -> String {
+fn took(spoken: &Spoken<'_>) -> String {
     let timing = &spoken.timing;
     let Some(first) = timing.first_ns else { return "-".to_owned() };
     let mut told = duration(first);
@@ -114,14 +115,18 @@ fn came_of(reply: &Reply) -> String {
 }
 
 /// The text with the command in front of it, where that is not a plain query.
-fn statement(spoken: &Spoken, out: &mut Vec<u8>) {
+fn statement(spoken: &Spoken<'_>, out: &mut Out) -> io::Result<()> {
     if spoken.command != Command::Query {
-        out.extend_from_slice(spoken.command.name().as_bytes());
+        out.buffer.extend_from_slice(spoken.command.name().as_bytes());
         if !spoken.text.is_empty() {
-            out.extend_from_slice(b": ");
+            out.buffer.extend_from_slice(b": ");
         }
     }
-    print(&spoken.text, spoken.writing.charset, out);
+    for part in parts(&spoken.text) {
+        print(part, spoken.writing.charset, &mut out.buffer);
+        out.make_room()?;
+    }
+    let out = &mut out.buffer;
     for (nth, row) in spoken.bulk.iter().enumerate() {
         out.extend_from_slice(if nth == 0 { b"  # with " } else { b", " });
         print(row, spoken.writing.charset, out);
@@ -130,6 +135,7 @@ fn statement(spoken: &Spoken, out: &mut Vec<u8>) {
     if beyond > 0 {
         out.extend_from_slice(format!(" and {beyond} rows more").as_bytes());
     }
+    Ok(())
 }
 
 /// `web:40312`, `172.42.0.2:3306`, `[fd42::2]:3306`.

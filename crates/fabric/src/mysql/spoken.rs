@@ -1,4 +1,7 @@
-//! A statement with its answer, kept: what a line, an object or a table is made of.
+//! A statement with its answer: what a line, an object or a table is made of. Shown at once, it borrows what was said,
+//! which may be 36 MiB; what has to wait is kept.
+
+use std::borrow::Cow;
 
 use byway_wire::mysql::text::{Bytes, Charset};
 use byway_wire::mysql::value::{self, Server, Writing};
@@ -15,19 +18,19 @@ const BULK_ROWS_MAX: usize = 100;
 
 /// A statement with its answer, as far as it was seen.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Spoken {
+pub struct Spoken<'a> {
     /// The connection's number, and its ends.
     pub peers: Peers,
     /// When its first byte was seen, in nanoseconds since 1970.
     pub time_ns: u64,
     /// Who asked; `None` if the login was not seen.
-    pub user: Option<Vec<u8>>,
+    pub user: Option<Cow<'a, [u8]>>,
     /// In which database; `None` if that is not known, empty if in none.
-    pub database: Option<Vec<u8>>,
+    pub database: Option<Cow<'a, [u8]>>,
     /// What was asked for.
     pub command: Command,
     /// The statement with its parameters put in, or what else the command names; in the character set of the client.
-    pub text: Vec<u8>,
+    pub text: Cow<'a, [u8]>,
     /// How it is written.
     pub writing: Writing,
     /// Rows of parameters of a bulk, each as `(1, 'a')`, the first hundred of them.
@@ -85,18 +88,18 @@ pub struct Counts {
     pub local_infile: Option<u64>,
 }
 
-impl Spoken {
-    /// Keeps what was told of a statement; its timing is not known yet.
+impl<'a> Spoken<'a> {
+    /// What was told of a statement; its timing is not known yet.
     #[must_use]
-    pub fn of(peers: Peers, statement: &Statement<'_>) -> Self {
+    pub fn of(peers: Peers, statement: &Statement<'a>) -> Self {
         let writing = writing(&statement.context, statement.answer.status);
         let mut spoken = Self {
             peers,
             time_ns: statement.asked.first.time_ns,
-            user: statement.context.user.map(<[u8]>::to_vec),
-            database: statement.context.database.map(<[u8]>::to_vec),
+            user: statement.context.user.map(Cow::Borrowed),
+            database: statement.context.database.map(Cow::Borrowed),
             command: statement.command,
-            text: Vec::new(),
+            text: Cow::Borrowed(&[]),
             writing,
             bulk: Vec::new(),
             bulk_rows: 0,
@@ -107,6 +110,27 @@ impl Spoken {
         };
         spoken.request(&statement.request);
         spoken
+    }
+
+    /// The same, kept for as long as it has to wait.
+    #[must_use]
+    pub fn keep(self) -> Spoken<'static> {
+        let kept = |bytes: Cow<'_, [u8]>| Cow::Owned(bytes.into_owned());
+        Spoken {
+            peers: self.peers,
+            time_ns: self.time_ns,
+            user: self.user.map(kept),
+            database: self.database.map(kept),
+            command: self.command,
+            text: kept(self.text),
+            writing: self.writing,
+            bulk: self.bulk,
+            bulk_rows: self.bulk_rows,
+            reply: self.reply,
+            timing: self.timing,
+            sureness: self.sureness,
+            unfilled: self.unfilled,
+        }
     }
 
     /// Whether it is one of SQL.
@@ -138,13 +162,13 @@ impl Spoken {
         } else {
             self.text.len()
         };
-        self.text.truncate(kept);
+        let text = &self.text[..kept];
         let mask = |text: &[u8]| {
             let mut masked = Vec::new();
             sql::mask(&self.writing.charset.decode(text), self.writing.backslashes, &mut masked);
             masked
         };
-        let text = if self.is_sql() { mask(&self.text) } else { self.text.clone() };
+        let text = if self.is_sql() { mask(text) } else { text.to_vec() };
         let reply = match &self.reply {
             Reply::Error { code, state, message } => {
                 Reply::Error { code: *code, state: state.clone(), message: mask(message) }
@@ -152,70 +176,55 @@ impl Spoken {
             other => other.clone(),
         };
         self.bulk.clear();
-        (self.text, self.reply) = (text, reply);
+        (self.text, self.reply) = (Cow::Owned(text), reply);
         // It was decoded where its bytes could be taken for others.
         if self.writing.charset.bytes() == Bytes::WithBackslash {
             self.writing.charset = Charset::default();
         }
     }
 
-    fn request(&mut self, request: &Request<'_>) {
+    fn request(&mut self, request: &Request<'a>) {
         match request {
             Request::Query { text, .. } | Request::Prepare { text, .. } | Request::Name(text) => {
-                put(text, &mut self.text);
+                self.text = told(text);
             }
             Request::Execute { id, text, parameters, place_holders, .. } => {
                 let parameters = parameters.map(|all| all.first(usize::from(*place_holders)));
                 self.executed(*id, text.as_ref(), parameters);
             }
             Request::Bulk { id, text, rows } => {
-                self.prepared(*id, text.as_ref());
+                self.text = prepared(*id, text.as_ref());
                 self.rows(rows.as_ref());
             }
             Request::Fetch { id, text, wanted, .. } => {
-                self.text = format!("{wanted} rows of: ").into_bytes();
-                self.prepared(*id, text.as_ref());
+                let of = prepared(*id, text.as_ref());
+                self.text = Cow::Owned([format!("{wanted} rows of: ").as_bytes(), &of].concat());
             }
-            Request::Id { id, text } => self.prepared(*id, text.as_ref()),
+            Request::Id { id, text } => self.text = prepared(*id, text.as_ref()),
             Request::LongData { id, parameter, length } => {
-                self.text =
-                    format!("{length} bytes for parameter {} of statement {id}", parameter + 1).into();
+                let text = format!("{length} bytes for parameter {} of statement {id}", parameter + 1);
+                self.text = Cow::Owned(text.into_bytes());
             }
             Request::ChangeUser { user, database } => {
-                self.text = [user, &b" in "[..], database].concat();
+                self.text = Cow::Owned([user, &b" in "[..], database].concat());
             }
-            Request::Number(number) => self.text = number.to_string().into_bytes(),
+            Request::Number(number) => self.text = Cow::Owned(number.to_string().into_bytes()),
             Request::Rest(_) => {}
         }
     }
 
-    fn prepared(&mut self, id: u32, text: Option<&Text<'_>>) {
-        if let Some(text) = text {
-            return put(text, &mut self.text);
-        }
-        let unknown = match id {
-            // MariaDB's clients name so what the PREPARE before has prepared.
-            u32::MAX => "a statement whose PREPARE was refused or not seen".to_owned(),
-            id => format!("statement {id}, whose PREPARE was not seen"),
-        };
-        self.text.extend_from_slice(unknown.as_bytes());
-    }
-
-    fn executed(&mut self, id: u32, text: Option<&Text<'_>>, parameters: Option<Parameters<'_>>) {
+    fn executed(&mut self, id: u32, text: Option<&Text<'a>>, parameters: Option<Parameters<'_>>) {
         let (Some(text), Some(parameters)) = (text, parameters) else {
             self.unfilled += usize::from(text.is_some());
-            return self.prepared(id, text);
+            self.text = prepared(id, text);
+            return;
         };
-        let mut whole = Vec::new();
-        let bytes = if text.holes.is_empty() {
-            text.bytes
-        } else {
-            put(text, &mut whole);
-            &whole
-        };
+        let mut out = Vec::new();
         let raws = parameters.iter().map(|one| one.map(|(_, raw)| raw));
-        let filled = value::substitute(bytes, raws, self.writing, &mut self.text);
+        let text = if text.holes.is_empty() { Cow::Borrowed(text.bytes) } else { told(text) };
+        let filled = value::substitute(&text, raws, self.writing, &mut out);
         self.unfilled += filled.left + filled.cut + filled.beyond;
+        self.text = Cow::Owned(out);
     }
 
     fn rows(&mut self, rows: Option<&Rows<'_>>) {
@@ -282,12 +291,28 @@ pub fn writing(context: &Context<'_>, status: u16) -> Writing {
     }
 }
 
+/// The statement that was prepared, or that it is not known.
+fn prepared<'a>(id: u32, text: Option<&Text<'a>>) -> Cow<'a, [u8]> {
+    let unknown = match (text, id) {
+        (Some(text), _) => return told(text),
+        // MariaDB's clients name so what the PREPARE before has prepared.
+        (None, u32::MAX) => "a statement whose PREPARE was refused or not seen".to_owned(),
+        (None, id) => format!("statement {id}, whose PREPARE was not seen"),
+    };
+    Cow::Owned(unknown.into_bytes())
+}
+
 /// What stands at the beginning of the words for bytes that were not seen: no text has it by chance.
 const HOLE: &[u8] = b"[\xe2\x80\xa6";
 
-/// Writes a text, with `[…12 bytes not seen]` where some are missing.
-pub fn put(text: &Text<'_>, out: &mut Vec<u8>) {
-    let mut from = 0;
+/// A text, with `[…12 bytes not seen]` where some are missing.
+#[must_use]
+pub fn told<'a>(text: &Text<'a>) -> Cow<'a, [u8]> {
+    let known = text.holes.iter().map(|hole| hole.missing).fold(text.bytes.len() as u64, u64::saturating_add);
+    if text.holes.is_empty() && text.length <= known {
+        return Cow::Borrowed(text.bytes);
+    }
+    let (mut out, mut from) = (Vec::new(), 0);
     for Hole { at, missing } in text.holes {
         out.extend_from_slice(text.bytes.get(from..*at).unwrap_or_default());
         out.extend_from_slice(HOLE);
@@ -295,9 +320,9 @@ pub fn put(text: &Text<'_>, out: &mut Vec<u8>) {
         from = *at;
     }
     out.extend_from_slice(text.bytes.get(from..).unwrap_or_default());
-    let known = text.holes.iter().map(|hole| hole.missing).fold(text.bytes.len() as u64, u64::saturating_add);
     if text.length > known {
         out.extend_from_slice(HOLE);
         out.extend_from_slice(format!("{} bytes more]", text.length - known).as_bytes());
     }
+    Cow::Owned(out)
 }

@@ -8,4 +8,4 @@ mod charset;
 mod form;
 
 pub use charset::{Bytes, Charset};
-pub use form::{json, print, tshark};
+pub use form::{json, json_base64, json_characters, parts, print, tshark};

@@ -9,6 +9,24 @@ use super::charset::Part;
 /// What stands for bytes that are no character.
 const REPLACEMENT: &str = "\u{fffd}";
 
+/// How much of a long text is written at once, in bytes.
+const PART_BYTES: usize = 64 << 10;
+
+/// The parts of a text, some 64 KiB each, for who does not want to have all that is written of it at once: written one
+/// after the other, they give the same as the text.
+pub fn parts(text: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let mut rest = text;
+    std::iter::from_fn(move || {
+        // Below 0x80 is either a character or the last byte of one, in every character set; but a digit may also be the
+        // second of four (GB 18030).
+        let ends = |byte: &u8| byte.is_ascii() && !byte.is_ascii_digit();
+        let end = rest.get(PART_BYTES..).and_then(|behind| behind.iter().position(ends));
+        let (part, behind) = rest.split_at(end.map_or(rest.len(), |end| PART_BYTES + end + 1));
+        rest = behind;
+        (!part.is_empty()).then_some(part)
+    })
+}
+
 /// Writes a text for people: in one line, without anything that acts on a terminal, and so that no two texts of a
 /// character set look the same.
 ///
@@ -90,10 +108,19 @@ fn hexadecimal(byte: u8, out: &mut Vec<u8>) {
 /// Writes a member of a JSON object: `"name":"text"`. If bytes of it are no characters, U+FFFD stands for them, and a
 /// member with all bytes follows: `,"name_base64":"…"`. The name is taken as it is.
 pub fn json(name: &str, bytes: &[u8], charset: Charset, out: &mut Vec<u8>) {
-    let mut is_whole = true;
     out.push(b'"');
     out.extend_from_slice(name.as_bytes());
     out.extend_from_slice(b"\":\"");
+    let is_whole = json_characters(bytes, charset, out);
+    out.push(b'"');
+    if !is_whole {
+        json_base64(name, bytes, out);
+    }
+}
+
+/// Writes what stands within the quotes of [`json`]; whether all bytes are characters.
+pub fn json_characters(bytes: &[u8], charset: Charset, out: &mut Vec<u8>) -> bool {
+    let mut is_whole = true;
     charset.read(bytes, |part| match part {
         Part::Text(text) => json_text(text, out),
         Part::Bytes(_) => {
@@ -101,10 +128,12 @@ pub fn json(name: &str, bytes: &[u8], charset: Charset, out: &mut Vec<u8>) {
             out.extend_from_slice(REPLACEMENT.as_bytes());
         }
     });
-    out.push(b'"');
-    if !is_whole {
-        out.extend_from_slice(format!(",\"{name}_base64\":\"{}\"", STANDARD.encode(bytes)).as_bytes());
-    }
+    is_whole
+}
+
+/// Writes the member that follows if they are not.
+pub fn json_base64(name: &str, bytes: &[u8], out: &mut Vec<u8>) {
+    out.extend_from_slice(format!(",\"{name}_base64\":\"{}\"", STANDARD.encode(bytes)).as_bytes());
 }
 
 fn json_text(text: &str, out: &mut Vec<u8>) {
