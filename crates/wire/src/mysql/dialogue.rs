@@ -50,9 +50,8 @@ pub(super) struct Dialogue {
     watcher: Watcher,
     points: Points,
     tls: Option<Box<Opening>>,
-    /// How much it kept when that was counted last, and the pieces since then: the listener's.
+    /// How much it kept when that was counted last: the listener's.
     pub(super) counted: usize,
-    pub(super) uncounted: u8,
 }
 
 /// TLS, from these bytes of both sides on.
@@ -76,7 +75,7 @@ pub(super) struct Room<'a> {
 impl Dialogue {
     pub(super) fn new(number: u64, ends: Ends, server: Option<Side>, limits: Limits) -> Self {
         let watcher = Watcher::new(limits, server);
-        Self { number, ends, watcher, points: Points::default(), tls: None, counted: 0, uncounted: 0 }
+        Self { number, ends, watcher, points: Points::default(), tls: None, counted: 0 }
     }
 
     pub(super) fn memory(&self) -> usize {

@@ -12,8 +12,6 @@ pub const PORT: u16 = 3306;
 const CONNECTIONS_MAX: u32 = 16 << 10;
 /// Bytes that all dialogues may keep together. Beyond it those that were quiet for longest are given up.
 const MEMORY_MAX: usize = 40 << 20;
-/// After how many pieces it is counted anew what a dialogue keeps: they bring a segment each, a few kilobytes.
-const PIECES_PER_COUNT: u8 = 32;
 
 /// What is listened to, and how.
 #[derive(Debug, Clone, Default)]
@@ -42,7 +40,7 @@ struct Shared {
     timed: u64,
     /// Connections that are not MySQL's.
     others: u64,
-    /// Bytes that dialogues keep, as of the last count of each.
+    /// Bytes that dialogues keep.
     memory: usize,
 }
 
@@ -101,21 +99,18 @@ impl Listener {
 }
 
 impl Shared {
-    /// Counts what a dialogue keeps, now and then, and when it is let go.
+    /// Counts what a dialogue keeps after what it has heard; nothing when it is let go.
     #[inline]
     fn count(&mut self, dialogue: &mut Dialogue, interest: Interest) {
-        if interest == Interest::Nothing {
-            self.others += 1;
-            self.memory -= std::mem::take(&mut dialogue.counted);
-            return;
-        }
-        dialogue.uncounted += 1;
-        if dialogue.uncounted == PIECES_PER_COUNT {
-            dialogue.uncounted = 0;
-            let now = dialogue.memory();
-            self.memory = self.memory + now - dialogue.counted;
-            dialogue.counted = now;
-        }
+        let keeps = match interest {
+            Interest::More => dialogue.memory(),
+            Interest::Nothing => {
+                self.others += 1;
+                0
+            }
+        };
+        let counted = std::mem::replace(&mut dialogue.counted, keeps);
+        self.memory = self.memory + keeps - counted;
     }
 
     /// Which side is a server by its port.
