@@ -5,6 +5,9 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod damaged;
+mod decoded;
 mod imperfect;
 mod rig;
+mod tshark;
 mod truth;

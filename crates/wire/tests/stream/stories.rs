@@ -164,6 +164,41 @@ fn what_was_acknowledged_and_not_seen_is_missing_after_some_packets() {
 }
 
 #[test]
+fn what_is_missing_on_both_sides_is_told_in_turns() {
+    check(
+        &after_open(
+            r#"c 5 "second" ack 3
+            c 11 "third" ack 6
+            s 6 "three" ack 16
+            packets 32"#,
+        ),
+        r#"c 0 5 bytes lost
+        s 0 3 bytes lost
+        c 5 "second"
+        s 3 3 bytes lost
+        c 11 "third"
+        s 6 "three""#,
+    );
+}
+
+#[test]
+fn where_both_sides_miss_what_was_before_all_they_knew_one_begins() {
+    check(
+        &after_open(
+            r#"c 5 "second" ack 0
+            s 3 "two" ack 0
+            c 11 ack 3
+            s 6 ack 5
+            packets 32"#,
+        ),
+        r#"c 0 5 bytes lost
+        c 5 "second"
+        s 0 3 bytes lost
+        s 3 "two""#,
+    );
+}
+
+#[test]
 fn what_was_not_acknowledged_is_waited_for() {
     check(
         &after_open(

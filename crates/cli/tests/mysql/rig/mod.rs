@@ -8,7 +8,7 @@
 //!
 //! A [`stage::Stage`] is the lab with the server in it. A [`script::Script`] says who does what and where it is
 //! captured; playing it makes a [`scene::Scene`]: captures, the secrets of encrypted connections, and the truth.
-//! [`rewrite::Recording`] makes imperfect captures of it. All of it is gone with the lab, whatever happens.
+//! [`rewrite::Recording`] makes imperfect captures of it, and [`told::Told`] is what the program tells of any. All of it is gone with the lab, whatever happens.
 
 #![allow(dead_code, unreachable_pub, reason = "each program uses its part")]
 
@@ -18,3 +18,5 @@ pub mod rewrite;
 pub mod scene;
 pub mod script;
 pub mod stage;
+pub mod threads;
+pub mod told;

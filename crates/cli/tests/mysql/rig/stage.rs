@@ -78,6 +78,19 @@ impl Stage {
         out.stdout
     }
 
+    /// A text in a character set, as the server itself understands it.
+    pub fn decode(&self, text: &[u8], charset: &str) -> String {
+        let bytes: String = text.iter().map(|byte| format!("{byte:02x}")).collect();
+        let question = format!("select convert(convert(x'{bytes}' using {charset}) using utf8mb4)");
+        let script = format!(
+            "chroot {ROOT} mariadb --no-defaults --skip-column-names --raw --batch --default-character-set=utf8mb4 \
+                 --skip-ssl --host=127.0.0.1 --port={PORT} --user=byway --password=not-for-the-wire -e \"{question}\""
+        );
+        let mut answer = run(&self.lab, SERVER, &script);
+        assert_eq!(answer.pop(), Some('\n'), "{question}: {answer}");
+        answer
+    }
+
     /// Connections that come before are not refused: they wait in the backlog until it is ready.
     fn await_server(&mut self) {
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, PORT));

@@ -97,19 +97,40 @@ impl<T> Connection<T> {
 
     /// Bytes that the other side has and that are not here, for long enough: whose, and up to where.
     fn hole(&self, patience: Patience, now_ns: u64) -> Option<(Side, u64)> {
-        SIDES.into_iter().find_map(|side| {
-            let (mine, other) = (&self.halves[side as usize], &self.halves[side.other() as usize]);
-            let has_it = mine.acknowledged();
-            // Where nothing comes the other way, nobody acknowledges.
-            let nobody_says = !other.is_seen && patience == Patience::Some;
-            let until = match self.front(side) {
-                Some((from, _)) if nobody_says => from,
-                Some((from, _)) => from.min(has_it),
-                None => has_it,
-            };
-            let is_due = patience == Patience::None || self.is_overdue(self.hole_since(side), now_ns);
-            (until > mine.next && is_due).then_some((side, until))
-        })
+        let due = SIDES.map(|side| self.due(side, patience, now_ns));
+        let in_turn = |side: Side| {
+            let until = due[side as usize]?;
+            let until = self.turn_of_other(side).map_or(until, |turn| until.min(turn));
+            (until > self.halves[side as usize].next).then_some((side, until))
+        };
+        // Where both wait for their turn, one has to begin.
+        let first = || due[1].and(due[0]).map(|until| (Side::First, until));
+        SIDES.into_iter().find_map(in_turn).or_else(first)
+    }
+
+    /// Up to where bytes of a side are missing for long enough.
+    fn due(&self, side: Side, patience: Patience, now_ns: u64) -> Option<u64> {
+        let (mine, other) = (&self.halves[side as usize], &self.halves[side.other() as usize]);
+        let has_it = mine.acknowledged();
+        // Where nothing comes the other way, nobody acknowledges.
+        let nobody_says = !other.is_seen && patience == Patience::Some;
+        let until = match self.front(side) {
+            Some((from, _)) if nobody_says => from,
+            Some((from, _)) => from.min(has_it),
+            None => has_it,
+        };
+        let is_due = patience == Patience::None || self.is_overdue(self.hole_since(side), now_ns);
+        (until > mine.next && is_due).then_some(until)
+    }
+
+    /// What waits on the other side stands before the bytes of this one from there on, as its sender had not more of
+    /// them: what is missing is told in turns too, or an answer would be taken for that of another request.
+    fn turn_of_other(&self, side: Side) -> Option<u64> {
+        let (from, how) = self.front(side.other())?;
+        let other = &self.halves[side.other() as usize];
+        // It goes on only if what is before it comes, or is known to be missing.
+        let will_go_on = from <= other.next.max(other.acknowledged());
+        will_go_on.then_some(how.needs)
     }
 
     /// When it was first seen that bytes are missing: they were acknowledged, or others came from behind them.
