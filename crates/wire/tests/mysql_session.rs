@@ -395,6 +395,67 @@ fn a_lost_answer_is_said_and_the_next_one_is_right() {
 }
 
 #[test]
+fn whose_an_answer_is_is_a_guess_where_requests_were_lost_of_who_does_not_wait() {
+    check(
+        "c query select 1
+         c query select 2
+         s ok 1
+         S ok 2
+         drop c query select 3
+         c query select 4
+         s ok 3
+         S ok 4
+         c query select 5
+         s ok 5",
+        "shop: Query select 1 -> ok, 1 affected
+         shop: Query select 2 -> ok, 2 affected
+         missed 13 bytes of the Client: Lost
+         shop: Query select 4 -> ok, 3 affected [user, database or character set may have changed; the answer may be another one's]
+         missed 11 bytes of the Server: WithoutRequest
+         shop: Query select 5 -> ok, 5 affected [user, database or character set may have changed]",
+    );
+}
+
+#[test]
+fn where_the_first_requests_are_lost_nobody_knows_yet_that_others_do_not_wait() {
+    check(
+        "drop c query select 1
+         c query select 2
+         c query select 3
+         s ok 1
+         S ok 2
+         S ok 3",
+        "missed 13 bytes of the Client: Lost
+         shop: Query select 2 -> ok, 1 affected [user, database or character set may have changed; the answer may be another one's]
+         shop: Query select 3 -> ok, 2 affected [user, database or character set may have changed; the answer may be another one's]
+         missed 11 bytes of the Server: WithoutRequest",
+    );
+}
+
+#[test]
+fn answers_to_what_was_given_up_may_come_behind_what_was_lost() {
+    check(
+        "c query select 1
+         c query select 2
+         c query select 3
+         drop S ok 1
+         c query select 4
+         S ok 2
+         S ok 3
+         S ok 4
+         c query select 5
+         s ok 5",
+        "missed 11 bytes of the Server: Lost
+         shop: Query select 1 -> unseen [no answer was seen]
+         shop: Query select 2 -> unseen [no answer was seen]
+         shop: Query select 3 -> unseen [no answer was seen]
+         shop: Query select 4 -> ok, 2 affected [the answer may be another one's]
+         missed 22 bytes of the Server: WithoutRequest
+         shop: Query select 5 -> ok, 5 affected",
+    );
+}
+
+#[test]
 fn types_that_may_have_changed_in_what_was_lost_are_doubted() {
     check(
         "c prepare select ?
@@ -436,9 +497,9 @@ fn long_data_that_may_lack_a_piece_is_doubted() {
          shop: Init DB shop -> ok
          shop: Long Data 1 0 4 bytes
          missed 15 bytes of the Client: Lost
-         shop: Init DB shop -> ok [user, database or character set may have changed]
-         shop: Execute 1 select ? (long half) -> ok [the parameters may be others: requests were lost]
-         shop: Execute 1 select ? (0161) -> ok",
+         shop: Init DB shop -> ok [user, database or character set may have changed; the answer may be another one's]
+         shop: Execute 1 select ? (long half) -> ok [the parameters may be others: requests were lost; user, database or character set may have changed]
+         shop: Execute 1 select ? (0161) -> ok [user, database or character set may have changed]",
     );
 }
 

@@ -10,7 +10,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use byway_fabric::mysql::spoken::{Counts, Reply, Spoken, told};
 use byway_wire::mysql::text::{Charset, parts, tshark};
-use byway_wire::mysql::{Asked, Command, Peers};
+use byway_wire::mysql::{Asked, Command, Doubt, Peers};
 
 use super::ear::Show;
 use super::note::Note;
@@ -128,7 +128,8 @@ const FIELDS: &[Field] = &[
         },
     ),
     field("byway.doubts", "why it is not certain", false, true, |s, _, out| {
-        let doubts: Vec<_> = s.spoken().into_iter().flat_map(Spoken::doubts).collect();
+        let context = s.spoken().filter(|s| s.is_context_inferred()).map(|_| Doubt::ContextInferred.words());
+        let doubts: Vec<_> = s.spoken().into_iter().flat_map(Spoken::doubts).chain(context).collect();
         out.extend_from_slice(doubts.join("; ").as_bytes());
     }),
     field("byway.client", "who asks, by name", true, false, |s, names, out| {
@@ -139,7 +140,15 @@ const FIELDS: &[Field] = &[
     }),
 ];
 
+/// Fields that are there even if they are empty.
+const TEXTS: [&str; 2] = ["mysql.query", "byway.statement"];
+
 impl Subject<'_> {
+    /// Whether it has a text, be it an empty one.
+    fn has_text(&self) -> bool {
+        matches!(self.command(), Command::Query | Command::StmtPrepare)
+    }
+
     fn peers(&self) -> &Peers {
         match self {
             Self::Asked(peers, _) => peers,
@@ -170,7 +179,7 @@ impl Subject<'_> {
 }
 
 fn query<'a>(subject: &'a Subject<'a>) -> Option<(Cow<'a, [u8]>, Charset)> {
-    if !matches!(subject.command(), Command::Query | Command::StmtPrepare) {
+    if !subject.has_text() {
         return None;
     }
     Some(match subject {
@@ -254,8 +263,10 @@ impl Table {
             if nth > 0 {
                 self.out.buffer.push(self.format.separator);
             }
-            is_statements |=
-                write(field, subject, &self.names, self.format, &mut self.out)? && field.of_statement;
+            let is_written = write(field, subject, &self.names, self.format, &mut self.out)?;
+            // A text of no bytes is there all the same, and tshark prints a line of it.
+            let is_empty_text = subject.has_text() && TEXTS.contains(&field.name);
+            is_statements |= field.of_statement && (is_written || is_empty_text);
         }
         if !is_statements {
             self.out.buffer.truncate(start);

@@ -67,6 +67,9 @@ struct Tail {
     network_ns: Option<u64>,
     points: u32,
     certain: bool,
+    /// User, database and character set, if something was lost that may have changed them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    context: Option<&'static str>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     doubts: Vec<&'static str>,
 }
@@ -216,6 +219,7 @@ fn tail(spoken: &Spoken<'_>) -> Tail {
         network_ns: timing.network_ns(),
         points: timing.points,
         certain: doubts.is_empty(),
+        context: spoken.is_context_inferred().then_some("inferred"),
         doubts,
     }
 }

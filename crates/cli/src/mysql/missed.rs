@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use byway_wire::capture::Interface;
-use byway_wire::mysql::{Event, Listener, MissedWhat, News, Outcome, Peers, Statement};
+use byway_wire::mysql::{Doubt, Event, Listener, MissedWhat, News, Outcome, Peers, Statement};
 use byway_wire::stream::{Counts, End, Missing};
 use byway_wire::{Body, Frame};
 use serde::Serialize;
@@ -27,6 +27,8 @@ pub(super) struct Missed {
     unanswered: u64,
     /// Statements that are not certain.
     doubtful: u64,
+    /// Statements before which something was lost that may have changed user, database or character set.
+    context_inferred: u64,
     /// Connections of MySQL that are over, by how they began and ended.
     connections: u64,
     /// Connections that were looked at and are not MySQL's.
@@ -60,7 +62,8 @@ impl Missed {
             Outcome::Unseen => self.unanswered += 1,
             _ => {}
         }
-        self.doubtful += u64::from(!statement.sureness.is_certain());
+        self.doubtful += u64::from(!statement.sureness.beside_context().is_certain());
+        self.context_inferred += u64::from(statement.sureness.has(Doubt::ContextInferred));
     }
 
     pub(super) fn heard(&mut self, peers: &Peers, news: &News<'_>) {
@@ -122,6 +125,10 @@ impl fmt::Display for Missed {
         let more = [
             (self.unanswered, "statements without an answer that was seen"),
             (self.doubtful, "statements that are not certain, each with the reason"),
+            (
+                self.context_inferred,
+                "statements whose user, database or character set may have changed in what was lost",
+            ),
             (
                 self.connections_given_up,
                 "connections were given up, as there were too many or too much was kept",

@@ -69,7 +69,7 @@ impl Show for Lines {
     }
 }
 
-/// `root@shop`; `?` for what was not seen.
+/// `root@shop`; `?` for what was not seen, and behind what may have changed unseen.
 fn who(spoken: &Spoken<'_>, out: &mut Vec<u8>) {
     match &spoken.user {
         Some(user) => print(user, Charset::default(), out),
@@ -82,6 +82,9 @@ fn who(spoken: &Spoken<'_>, out: &mut Vec<u8>) {
             print(database, Charset::default(), out);
         }
         None => out.extend_from_slice(b"@?"),
+    }
+    if spoken.is_context_inferred() && !out.ends_with(b"?") {
+        out.push(b'?');
     }
 }
 
@@ -102,7 +105,8 @@ fn took(spoken: &Spoken<'_>) -> String {
 fn came_of(reply: &Reply) -> String {
     let plural = |count: u64, one: &str| format!("{count} {one}{}", if count == 1 { "" } else { "s" });
     match reply {
-        Reply::Ok(counts) if counts.columns > 0 => plural(counts.rows, "row"),
+        // Those of a FETCH are rows without columns.
+        Reply::Ok(counts) if counts.columns > 0 || counts.rows > 0 => plural(counts.rows, "row"),
         Reply::Ok(counts) => match counts.local_infile {
             Some(bytes) => format!("{} changed, file of {bytes} bytes", counts.affected),
             None if counts.affected > 0 => format!("{} changed", counts.affected),

@@ -1,6 +1,7 @@
 //! Every statement that the server's log has is told once, letter for letter, in its order, and nothing else is.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::path::Path;
 
 use crate::damaged;
@@ -36,22 +37,23 @@ pub(crate) fn check(stage: &Stage, scene: &Scene) {
     }
     for capture in &captures {
         let told = Told::of(&[capture], &options);
-        assert_told(name, &told, &threads, &expected);
+        assert_told(scene, &told, &threads, &expected);
         assert_whole(name, &told);
     }
     if captures.len() > 1 {
         let told = Told::of(&captures, &options);
-        assert_told(name, &told, &threads, &expected);
+        assert_told(scene, &told, &threads, &expected);
         assert_everywhere(name, &told, captures.len() as u64);
     }
     if scene.script.form == Form::Encrypted {
         assert_sealed(name, &Told::of(&captures, &[]), threads.len());
     }
     if name == "odd-port" {
-        assert_told(name, &Told::of(&captures, &["--port", "3307"]), &threads, &expected);
+        assert_told(scene, &Told::of(&captures, &["--port", "3307"]), &threads, &expected);
         assert!(Told::of(&captures, &["--port", "3306"]).statements.is_empty(), "not on that port");
     }
-    if scene.script.form == Form::Plain && captures.len() == 1 && name != "odd-port" {
+    // tshark knows the port only, and prints what passes several interfaces as often as it is captured.
+    if scene.script.form == Form::Plain && captures.len() == 1 && !["odd-port", "sll2"].contains(&name) {
         tshark::check(name, captures[0]);
     }
     if captures.len() == 1 && !name.starts_with("large") {
@@ -66,15 +68,16 @@ fn keys(scene: &Scene) -> Vec<String> {
 
 /// The same statements as logged, in the order of each connection, under the same user and in the same database.
 fn assert_told(
-    name: &str,
+    scene: &Scene,
     told: &Told,
-    threads: &BTreeMap<std::net::SocketAddr, u64>,
+    threads: &BTreeMap<SocketAddr, u64>,
     expected: &BTreeMap<u64, Said>,
 ) {
+    let (name, form) = (scene.script.name, scene.script.form);
     let mut seen: BTreeMap<u64, Said> = BTreeMap::new();
     for statement in &told.statements {
         let thread = threads[&statement.client];
-        seen.entry(thread).or_default().extend(logged_as(statement));
+        seen.entry(thread).or_default().extend(logged_as(statement, form));
     }
     assert_eq!(seen.keys().collect::<Vec<_>>(), expected.keys().collect::<Vec<_>>(), "{name}: connections");
     for (thread, expected) in expected {
@@ -100,7 +103,7 @@ fn short((command, text): &(String, Text)) -> (String, String, u64) {
 }
 
 /// How the server logs what was told, or would.
-fn logged_as(statement: &Statement) -> Said {
+fn logged_as(statement: &Statement, form: Form) -> Said {
     let is_ok = statement.string("outcome") == Some("ok");
     let command = statement.command.as_str();
     let (command, times) = match command {
@@ -118,7 +121,8 @@ fn logged_as(statement: &Statement) -> Said {
         "Change user" => {
             let words = statement.words();
             let (user, database) = words.split_once(" in ").unwrap();
-            Text::Decoded(format!("{user}@{} on {database} using TCP/IP", statement.client.ip()))
+            let over = if form == Form::Encrypted { "SSL/TLS" } else { "TCP/IP" };
+            Text::Decoded(format!("{user}@{} on {database} using {over}", statement.client.ip()))
         }
         _ => Text::Decoded(String::new()),
     };

@@ -148,10 +148,17 @@ impl<'a> Spoken<'a> {
         matches!(self.reply, Reply::Error { .. })
     }
 
-    /// Why it may not be told as it was, in words.
+    /// Whether user, database and character set are those that were known before something was lost.
+    #[must_use]
+    pub fn is_context_inferred(&self) -> bool {
+        self.sureness.has(Doubt::ContextInferred)
+    }
+
+    /// Why the statement or its answer may not be told as they were, in words; for the rest see
+    /// [`Spoken::is_context_inferred`].
     pub fn doubts(&self) -> impl Iterator<Item = &'static str> {
         let unfilled = (self.unfilled > 0).then_some("values are missing in it");
-        self.sureness.iter().map(Doubt::words).chain(unfilled)
+        self.sureness.beside_context().iter().map(Doubt::words).chain(unfilled)
     }
 
     /// Puts `?` in the place of every literal, in the server's message too.

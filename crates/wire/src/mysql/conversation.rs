@@ -11,11 +11,13 @@ mod login;
 mod request;
 mod response;
 
+use std::mem;
+
 use super::answer::{Answering, State};
 use super::capabilities::Capabilities;
 use super::command::Command;
 use super::compressed::Compression;
-use super::event::{Event, Outcome, Role};
+use super::event::{Event, Missed, MissedWhat, Outcome, Role};
 use super::framing::Message;
 use super::identity::Identity;
 use super::parameters::Types;
@@ -61,6 +63,26 @@ struct Swallowed {
     sequence: Option<u8>,
 }
 
+impl Swallowed {
+    fn is_begun(&self) -> bool {
+        self.first.is_some()
+    }
+
+    fn take(&mut self, message: &Message<'_>) {
+        self.first.get_or_insert(message.span.first);
+        self.bytes += message.length + 4;
+        self.sequence = Some(message.last_sequence);
+    }
+
+    /// Tells of it, and forgets it.
+    fn tell(&mut self, emit: Emit<'_>) {
+        let Self { bytes, first, .. } = mem::take(self);
+        if let Some(at) = first {
+            emit(Event::Missed(Missed { role: Role::Server, what: MissedWhat::WithoutRequest, bytes, at }));
+        }
+    }
+}
+
 /// One connection.
 #[derive(Debug)]
 #[expect(
@@ -85,9 +107,13 @@ pub(super) struct Conversation {
     /// The sequence of an EOF that may end the last PREPARE.
     late_eof: Option<u8>,
     swallowed: Swallowed,
+    /// Answers that came when nobody waited.
+    unasked: Swallowed,
     /// Answers to what waits may have been lost.
     answers_lost: bool,
-    /// Requests or answers were lost while several waited: which answer is whose is a guess until nothing waits.
+    /// The client does not wait for an answer before it asks for more: it did so once.
+    runs_ahead: bool,
+    /// Requests or answers of such a client were lost: which answer is whose is a guess until nothing waits.
     is_guessing: bool,
     /// User, database or character set may have been changed by what was lost.
     pub(super) is_context_inferred: bool,
@@ -110,7 +136,9 @@ impl Conversation {
             is_compressed: false,
             late_eof: None,
             swallowed: Swallowed::default(),
+            unasked: Swallowed::default(),
             answers_lost: false,
+            runs_ahead: false,
             is_guessing: false,
             is_context_inferred: false,
         }
@@ -179,12 +207,13 @@ impl Conversation {
 
     /// Nobody will know any more what was answered to what waits.
     pub(super) fn give_up_answers(&mut self, emit: Emit<'_>) {
+        self.unasked.tell(emit);
         // Ends: every round takes one out of the queue.
         while let Some(front) = self.queue.front() {
             let command = match front {
                 Pending::Unseen => {
                     self.queue.pop();
-                    self.tell_swallowed(emit);
+                    self.swallowed.tell(emit);
                     continue;
                 }
                 Pending::Request(request) => request.command(),
@@ -197,6 +226,9 @@ impl Conversation {
             if outcome == Outcome::Unseen {
                 let is_begun = self.answering.span.is_some();
                 self.doubt(if is_begun { Doubt::AnswerCut } else { Doubt::AnswerUnseen });
+                if let (false, Some(front)) = (is_begun, self.queue.front_request()) {
+                    front.sureness.settle(Doubt::AnswerInferred);
+                }
             }
             self.complete(outcome, emit);
         }

@@ -91,6 +91,12 @@ impl Listener {
         self.streams.counts()
     }
 
+    /// Bytes that wait for others before them, and that connections keep, as of when that was counted last.
+    #[must_use]
+    pub fn memory(&self) -> usize {
+        self.streams.waiting_bytes() + self.shared.memory
+    }
+
     /// How many connections were looked at and are not MySQL's.
     #[must_use]
     pub fn others(&self) -> u64 {

@@ -79,6 +79,10 @@ impl Queue {
         self.waiting.front()
     }
 
+    pub(super) fn back(&self) -> Option<&Pending> {
+        self.waiting.back()
+    }
+
     pub(super) fn front_request(&mut self) -> Option<&mut Request> {
         match self.waiting.front_mut()? {
             Pending::Request(request) => Some(request),

@@ -94,6 +94,15 @@ impl Sureness {
         self.0 & (1 << doubt as u16) != 0
     }
 
+    /// The same without [`Doubt::ContextInferred`], which says nothing against the statement and its answer, and after a
+    /// loss is true of many: it is to be told lightly.
+    #[must_use]
+    pub fn beside_context(self) -> Self {
+        let mut rest = self;
+        rest.settle(Doubt::ContextInferred);
+        rest
+    }
+
     /// Each doubt, in order.
     pub fn iter(self) -> impl Iterator<Item = Doubt> {
         Doubt::ALL.into_iter().filter(move |doubt| self.has(*doubt))
@@ -101,6 +110,11 @@ impl Sureness {
 
     pub(super) fn doubt(&mut self, doubt: Doubt) {
         self.0 |= 1 << doubt as u16;
+    }
+
+    /// It need not be doubted any more.
+    pub(super) fn settle(&mut self, doubt: Doubt) {
+        self.0 &= !(1 << doubt as u16);
     }
 
     pub(super) fn doubt_if(&mut self, is_so: bool, doubt: Doubt) {

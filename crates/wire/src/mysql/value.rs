@@ -14,9 +14,9 @@ use crate::sql::Backslashes;
 
 pub use substitute::{Filled, substitute};
 
-/// Bytes of one value that are written at most; a longer one is cut and marked. A statement with longer values is no
-/// longer read by people, and one of 64 parameters still fits into memory.
-pub const LITERAL_BYTES_MAX: usize = 1 << 20;
+/// Bytes of one value that are written at most; a longer one is cut and marked. As many as are kept of a request if
+/// nothing else is asked for: what was kept is written.
+pub const LITERAL_BYTES_MAX: usize = 36 << 20;
 
 /// What stands behind a literal that is not whole.
 const CUT: &[u8] = b"/* cut */";

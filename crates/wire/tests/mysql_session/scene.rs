@@ -1,7 +1,8 @@
 //! A conversation as text, its bytes on the wire, and the events as text.
 //!
 //! Each line is one packet: `c` or `s`, what it is, and what it says. `drop` in front means that it is lost, `cut N` that only
-//! its first N bytes, header included, were captured. Sequences count by themselves, from each command on.
+//! its first N bytes, header included, were captured. Sequences count by themselves, from each command on; `S` begins the
+//! answer to the next one of several commands.
 
 use std::fmt::Write as _;
 
@@ -43,6 +44,9 @@ pub(crate) fn packets(scene: &str) -> Vec<Sent> {
             && !matches!(what.split(' ').next(), Some("login" | "tls" | "file" | "password"));
         if is_command || what.starts_with("greeting") {
             sequence = 0;
+        }
+        if who == "S" {
+            sequence = 1;
         }
         let bytes = packet(sequence, &payload(what));
         sequence = sequence.wrapping_add(1);

@@ -24,6 +24,9 @@ pub struct Packet {
     pub original_len: u32,
 }
 
+/// What moves packets does not hold them back for so long.
+const PAUSE_NS: u64 = 100_000_000;
+
 /// How a pcap file is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Format {
@@ -104,15 +107,17 @@ impl Recording {
         (self.with(kept), lost)
     }
 
-    /// Packets change places: none moves by `window` places or more. The times stay in order.
+    /// Packets change places: none moves by `window` places or more, nor over a pause. The times stay in order.
     #[must_use]
     pub fn reordered(&self, window: usize, dice: &mut Dice) -> Self {
-        let mut places: Vec<(usize, &Packet)> = self
-            .packets
-            .iter()
-            .enumerate()
-            .map(|(place, packet)| (place + dice.roll(window), packet))
-            .collect();
+        let (mut pauses, mut before_ns) = (0, u64::MAX);
+        let mut move_one = |(place, packet): (usize, &'_ Packet)| {
+            pauses += usize::from(packet.time_ns.saturating_sub(before_ns) > PAUSE_NS);
+            before_ns = packet.time_ns;
+            (pauses, place + dice.roll(window))
+        };
+        let mut places: Vec<((usize, usize), &Packet)> =
+            self.packets.iter().enumerate().map(|one| (move_one(one), one.1)).collect();
         places.sort_by_key(|(place, _)| *place);
         let moved = places.into_iter().zip(&self.packets);
         self.with(

@@ -29,10 +29,19 @@ impl Conversation {
             }
             return Flow::Lost;
         };
+        self.is_guessing &= !self.queue.is_empty();
+        self.unasked.tell(emit);
         if self.queue.len() >= PENDING_MAX || self.answers_lost {
             self.give_up_answers(emit);
+            // Answers to what was given up may still come.
+            self.is_guessing |= self.runs_ahead;
         }
-        self.is_guessing &= !self.queue.is_empty();
+        match self.queue.back() {
+            Some(Pending::Request(_)) => self.runs_ahead = true,
+            // What was lost may be a request that is not answered yet.
+            Some(Pending::Unseen) => self.is_guessing |= !self.swallowed.is_begun(),
+            None => {}
+        }
         let request = self.take_request(Command::from_code(code), message);
         emit(Event::Asked(Asked {
             command: request.command(),
@@ -86,7 +95,7 @@ impl Conversation {
         sureness.doubt_if(!holes.is_empty(), Doubt::RequestHoled);
         sureness.doubt_if(is_cut, Doubt::RequestCut);
         sureness.doubt_if(is_long || is_crowded, Doubt::RequestTooLong);
-        sureness.doubt_if(self.is_guessing, Doubt::AnswerInferred);
+        sureness.doubt_if(self.is_guessing && command.has_answer(), Doubt::AnswerInferred);
         let text_at = self.text_at(command, &body);
         for hole in &mut holes {
             hole.at = hole.at.saturating_sub(text_at);
@@ -108,7 +117,7 @@ impl Conversation {
         if matches!(self.phase, Phase::Commands) {
             self.is_context_inferred = true;
             self.statements.losses = self.statements.losses.wrapping_add(1);
-            self.is_guessing = self.queue.len() > 1;
+            self.is_guessing |= self.runs_ahead;
             self.queue.push_unseen();
         }
     }

@@ -1,10 +1,8 @@
 //! What a server answers: to the command at the front of the queue, or to one that was lost.
 
-use std::mem;
-
-use super::{Conversation, Emit, Flow, Swallowed, first_byte};
+use super::{Conversation, Emit, Flow, first_byte};
 use crate::mysql::answer::{self, State, Step};
-use crate::mysql::event::{Event, Missed, MissedWhat, Outcome, Role};
+use crate::mysql::event::{Event, Outcome};
 use crate::mysql::framing::Message;
 use crate::mysql::pending::Pending;
 use crate::mysql::place::{Feed, Mark, Span};
@@ -21,7 +19,7 @@ impl Conversation {
         if matches!(self.queue.front(), Some(Pending::Unseen)) && !self.end_of_unseen(message, emit) {
             return Flow::On;
         }
-        let Some(Pending::Request(front)) = self.queue.front() else { return unasked(message, emit) };
+        let Some(Pending::Request(front)) = self.queue.front() else { return self.unasked(message, emit) };
         let command = front.command();
         if message.sequence != self.expected && !self.is_compressed {
             return self.odd(Doubt::AnswerCut);
@@ -59,26 +57,17 @@ impl Conversation {
         // A long answer counts through 255 and 0 to 1 again.
         let is_first = message.sequence == 1 && self.swallowed.sequence != Some(0);
         if !is_first || self.queue.len() == 1 {
-            self.swallowed.first.get_or_insert(message.span.first);
-            self.swallowed.bytes += message.length + 4;
-            self.swallowed.sequence = Some(message.last_sequence);
+            self.swallowed.take(message);
             return false;
         }
         self.queue.pop();
-        self.tell_swallowed(emit);
+        self.swallowed.tell(emit);
         self.begin(emit);
-        self.is_guessing = self.queue.len() > 1;
+        self.is_guessing |= self.queue.len() > 1;
         if self.is_guessing {
             self.doubt(Doubt::AnswerInferred);
         }
         true
-    }
-
-    pub(super) fn tell_swallowed(&mut self, emit: Emit<'_>) {
-        let Swallowed { bytes, first, .. } = mem::take(&mut self.swallowed);
-        if let Some(at) = first {
-            emit(Event::Missed(Missed { role: Role::Server, what: MissedWhat::WithoutRequest, bytes, at }));
-        }
     }
 
     pub(super) fn is_row_for_sure(&self, message: &Message<'_>) -> bool {
@@ -109,7 +98,6 @@ impl Conversation {
             self.answering.saw(Span { first, last: first });
         }
         self.answers_lost = !self.queue.is_empty();
-        self.is_guessing |= self.queue.len() > 1;
         self.late_eof = None;
     }
 
@@ -126,16 +114,13 @@ impl Conversation {
         let is_first = self.answering.state == State::First && self.answering.span.is_none();
         matches!(self.queue.front(), Some(Pending::Request(_))) && is_first && !self.answers_lost
     }
-}
 
-/// The server speaks though nobody waits.
-fn unasked(message: &Message<'_>, emit: Emit<'_>) -> Flow {
-    let at = message.span.first;
-    if let Some(error) = answer::error(message.payload.bytes()) {
-        emit(Event::Unasked(error, at));
-    } else {
-        let what = MissedWhat::WithoutRequest;
-        emit(Event::Missed(Missed { role: Role::Server, what, bytes: message.length + 4, at }));
+    /// The server speaks though nobody waits.
+    fn unasked(&mut self, message: &Message<'_>, emit: Emit<'_>) -> Flow {
+        match answer::error(message.payload.bytes()) {
+            Some(error) => emit(Event::Unasked(error, message.span.first)),
+            None => self.unasked.take(message),
+        }
+        Flow::On
     }
-    Flow::On
 }
