@@ -4,6 +4,7 @@
 
 pub mod question;
 pub mod search;
+mod statements;
 pub mod watching;
 
 use byway_fabric::trace::watch::{ProbeOrder, ProbeReport};

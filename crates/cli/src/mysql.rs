@@ -12,7 +12,7 @@ mod fields;
 mod json;
 mod missed;
 mod note;
-mod text;
+pub(crate) mod text;
 mod top;
 
 use std::collections::BTreeMap;

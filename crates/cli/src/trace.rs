@@ -8,20 +8,22 @@ mod names;
 mod plan;
 mod probing;
 mod show;
+mod statements;
 mod station;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use byway_fabric::config::Config;
-use byway_fabric::trace::watch::ProbeKind;
-use clap::{Args, ValueEnum};
+use byway_fabric::trace::watch::{ProbeKind, Statements};
+use clap::{ArgGroup, Args, ValueEnum};
 
 use crate::settings::{self, runtime};
 use crate::show::{print, print_json};
 
 /// What `byway trace` is asked for.
 #[derive(Debug, Args)]
+#[command(group = ArgGroup::new("lasting").args(["follow", "mysql"]).multiple(true))]
 pub(crate) struct TraceArgs {
     /// Who sends: a container, HOST/CONTAINER, a host, or an address of one
     #[arg(required_unless_present_any = ["files", "follow"])]
@@ -35,10 +37,16 @@ pub(crate) struct TraceArgs {
     /// Send nothing: follow what passes on all hosts and matches this filter, in tcpdump's words
     #[arg(long, value_name = "FILTER", conflicts_with_all = ["source", "destination", "files", "proto", "interval", "size", "df", "ttl", "wait", "write", "ipv4", "ipv6"])]
     follow: Option<String>,
-    /// With --follow, how long, in seconds
-    #[arg(long, default_value_t = 10, value_name = "SECONDS", requires = "follow", value_parser = clap::value_parser!(u64).range(1..=3600))]
+    /// Show the statements of MySQL under each place where they pass: those that --follow sees, or what the source says to the destination for a while after the probe. Literals are `?`
+    #[arg(long, conflicts_with = "files")]
+    mysql: bool,
+    /// With --mysql, show literals as they are; hosts send them over the network then, encrypted
+    #[arg(long, requires = "mysql")]
+    unmasked: bool,
+    /// With --follow or --mysql, how long, in seconds
+    #[arg(long, default_value_t = 10, value_name = "SECONDS", requires = "lasting", value_parser = clap::value_parser!(u64).range(1..=3600))]
     duration: u64,
-    /// With -r and --follow, how many conversations and how many lost packets are shown
+    /// With -r and --follow, how many conversations and how many lost packets are shown; with --mysql, how many statements at each place
     #[arg(long, default_value_t = 10, value_name = "N")]
     list: usize,
     /// How the probe goes [default: tcp where a port is named, icmp else]
@@ -100,6 +108,11 @@ impl TraceArgs {
         self.source.as_deref().unwrap_or_default()
     }
 
+    /// Which statements hosts are to tell, of servers at this port, or at any.
+    fn statements(&self, port: Option<u16>) -> Option<Statements> {
+        self.mysql.then(|| Statements { ports: port.into_iter().collect(), unmasked: self.unmasked })
+    }
+
     /// Who is to receive; the same.
     fn destination(&self) -> &str {
         self.destination.as_deref().unwrap_or_default()
@@ -118,7 +131,7 @@ pub(crate) fn run(args: &TraceArgs, config: &Config, json: bool) -> anyhow::Resu
     if json {
         print_json(&traced)?;
     } else {
-        print(&show::text(&traced));
+        print(&show::text(&traced, args.list));
     }
     let arrived = traced.probes.iter().all(|told| told.verdict.cause.arrived());
     Ok(if arrived { ExitCode::SUCCESS } else { ExitCode::FAILURE })

@@ -47,7 +47,7 @@ pub use event::{
     ServerError, Statement, Text,
 };
 pub use greeting::{Attributes, Greeting, Login};
-pub use listener::{Listener, Options, PORT};
+pub use listener::{Bounds, Listener, Options, PORT};
 pub use parameters::{Kind, LongData, Parameters, Rows};
 pub use place::{Hole, Mark, Span};
 pub use session::{Limits, Session, Start};

@@ -16,6 +16,7 @@ use nix::sys::eventfd::{EfdFlags, EventFd};
 use nix::sys::time::TimeSpec;
 
 use super::TraceError;
+use super::statements::Statements;
 use crate::edge::cables::{self, Plugged};
 use crate::edge::counters::LegacyCounters;
 use crate::edge::drops::Drops;
@@ -23,10 +24,12 @@ use crate::edge::fib;
 use crate::edge::netlink::Netlink;
 use crate::edge::netns;
 use crate::edge::rule_trace::RuleTrace;
-use crate::edge::watch::{Captured, Instruction, Watch, WatchError, flow};
+use crate::edge::watch::{Captured, FRAME_BYTES_MAX, Instruction, Watch, WatchError, flow};
 
 /// Frames that are taken from one interface before the others have their turn.
 const TURN: usize = 256;
+/// How long statements may wait for packets that are missing, where nothing else comes.
+const SETTLE: Duration = Duration::from_millis(200);
 
 /// Ends a watching from outside.
 #[derive(Debug, Clone)]
@@ -89,7 +92,8 @@ pub fn watch(
 ) -> Result<(), TraceError> {
     let (mut session, ready) = Session::open(order)?;
     let Ready { blind, mtus, no_rules, no_drops } = ready;
-    tell(Event::Ready { blind, mtus, no_rules, no_drops });
+    let statements = session.statements.is_some();
+    tell(Event::Ready { blind, mtus, no_rules, no_drops, statements });
     let why = session.run(stopper, tell)?;
     if why != Ending::Gone {
         session.finish(why, tell);
@@ -112,6 +116,7 @@ struct Session {
     rules: Option<RuleTrace>,
     counters: Option<LegacyCounters>,
     drops: Option<Drops>,
+    statements: Option<Statements>,
     flow: Option<Flow>,
     starts_only: bool,
     limits: Limits,
@@ -134,7 +139,9 @@ impl Session {
         };
         let inside = order.spots.iter().any(|spot| spot.inside.is_some());
         let plugged = if inside { cables::list(&[])? } else { Vec::new() };
-        let filter = filter(&order.what, limits.snaplen);
+        // Statements are read from whole packets. What is told of these is cut later.
+        let kept = if order.statements.is_some() { WHOLE } else { limits.snaplen };
+        let filter = filter(&order.what, kept);
         let (mut watches, mut ready) = (Vec::new(), Ready::default());
         for (nth, spot) in order.spots.iter().enumerate() {
             let opened = if nth < SPOTS_MAX {
@@ -158,6 +165,8 @@ impl Session {
         let counters = traced.and_then(|_| or_why(LegacyCounters::look(), &mut ready.no_rules));
         let heard = flow.as_ref().filter(|_| order.drops);
         let drops = heard.and_then(|flow| or_why(Drops::open(flow, &namespaces(order)), &mut ready.no_drops));
+        let places = watches.iter().map(|(nth, _)| *nth);
+        let statements = order.statements.as_ref().map(|wanted| Statements::open(wanted, places));
         let deadline = Instant::now() + Duration::from_millis(limits.millis);
         let starts_only = order.starts_only;
         let (begin_ns, end_ns) = (now_ns(), u64::MAX);
@@ -168,6 +177,7 @@ impl Session {
             rules,
             counters,
             drops,
+            statements,
             flow,
             starts_only,
             limits,
@@ -193,6 +203,9 @@ impl Session {
                 return Ok(why);
             }
             self.wait(stopper).map_err(|error| TraceError::Blind(format!("wait for packets: {error}")))?;
+            if let Some(statements) = &mut self.statements {
+                statements.settle(now_ns(), tell);
+            }
         }
     }
 
@@ -214,8 +227,12 @@ impl Session {
                 match watch.next(Instant::now()) {
                     Ok(Some(captured)) if captured.time_ns < self.begin_ns => {}
                     Ok(Some(captured)) if captured.time_ns > self.end_ns => break,
-                    Ok(Some(captured)) => {
+                    Ok(Some(mut captured)) => {
                         more |= nth == TURN;
+                        if let Some(statements) = &mut self.statements {
+                            statements.packet(*spot, watch.link(), &captured, tell);
+                            captured.frame.truncate(self.limits.snaplen as usize);
+                        }
                         let wanted = self
                             .flow
                             .as_ref()
@@ -248,6 +265,7 @@ impl Session {
         polled.extend(self.rules.iter().map(|rules| PollFd::new(rules.as_fd(), PollFlags::POLLIN)));
         polled.extend(self.drops.iter().map(|drops| PollFd::new(drops.as_fd(), PollFlags::POLLIN)));
         let left = self.deadline.saturating_duration_since(Instant::now());
+        let left = if self.statements.is_some() { left.min(SETTLE) } else { left };
         match nix::poll::ppoll(&mut polled, Some(TimeSpec::from_duration(left)), None) {
             Ok(_) | Err(nix::errno::Errno::EINTR) => Ok(()),
             Err(errno) => Err(errno),
@@ -284,7 +302,8 @@ impl Session {
                 tell(Event::Drop(drop));
             }
         }
-        tell(Event::End { lost: self.left_out + dropped, rules_lost, why });
+        let unsaid = self.statements.take().map(|statements| statements.finish(tell)).unwrap_or_default();
+        tell(Event::End { lost: self.left_out + dropped, rules_lost, unsaid, why });
     }
 }
 
@@ -315,6 +334,12 @@ fn now_ns() -> u64 {
     u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
 }
 
+/// Bytes of a packet that is kept whole.
+const WHOLE: u32 = {
+    assert!(FRAME_BYTES_MAX <= 1 << 20, "the kernel counts them so");
+    FRAME_BYTES_MAX as u32
+};
+
 /// The filter for the kernel, for each kind of link where they differ.
 enum Filter {
     Same(Vec<Instruction>),
@@ -322,9 +347,12 @@ enum Filter {
 }
 
 fn filter(what: &What, snaplen: u32) -> Filter {
-    let program = |program: &[(u16, u8, u8, u32)]| {
-        program.iter().map(|(code, jt, jf, k)| Instruction { code: *code, jt: *jt, jf: *jf, k: *k }).collect()
+    let step = |(code, jt, jf, k): &(u16, u8, u8, u32)| {
+        // Whoever compiled it has said how much is told, which may be less than is needed here.
+        let takes = u32::from(*code) == libc::BPF_RET | libc::BPF_K && *k > 0;
+        Instruction { code: *code, jt: *jt, jf: *jf, k: if takes { snaplen.max(*k) } else { *k } }
     };
+    let program = |program: &[(u16, u8, u8, u32)]| program.iter().map(step).collect();
     match what {
         What::Flow(wanted) => Filter::Same(flow(wanted, snaplen)),
         What::Program { ethernet, raw_ip } => {

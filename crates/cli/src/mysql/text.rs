@@ -5,8 +5,8 @@ use std::io::{self, Write as _};
 use std::net::{IpAddr, SocketAddr};
 
 use byway_fabric::mysql::spoken::{Reply, Spoken};
-use byway_wire::mysql::Command;
 use byway_wire::mysql::text::{Charset, parts, print};
+use byway_wire::mysql::{Command, Timing};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
@@ -40,7 +40,7 @@ impl Show for Lines {
         let out = &mut self.out.buffer;
         out.push(b' ');
         who(spoken, out);
-        write!(out, "  {}  {}  ", took(spoken), came_of(&spoken.reply))?;
+        write!(out, "  {}  {}  ", took(&spoken.timing), came_of(&spoken.reply))?;
         statement(spoken, &mut self.out)?;
         let out = &mut self.out.buffer;
         if let Reply::Error { message, .. } = &spoken.reply {
@@ -89,8 +89,7 @@ fn who(spoken: &Spoken<'_>, out: &mut Vec<u8>) {
 }
 
 /// How long the answer took: to its first byte, and to its end where that is another time, and the network's part.
-fn took(spoken: &Spoken<'_>) -> String {
-    let timing = &spoken.timing;
+pub(crate) fn took(timing: &Timing) -> String {
     let Some(first) = timing.first_ns else { return "-".to_owned() };
     let mut told = duration(first);
     if let Some(whole) = timing.whole_ns.filter(|whole| duration(*whole) != told) {
@@ -102,7 +101,8 @@ fn took(spoken: &Spoken<'_>) -> String {
     told
 }
 
-fn came_of(reply: &Reply) -> String {
+/// What was answered, in few words.
+pub(crate) fn came_of(reply: &Reply) -> String {
     let plural = |count: u64, one: &str| format!("{count} {one}{}", if count == 1 { "" } else { "s" });
     match reply {
         // Those of a FETCH are rows without columns.
@@ -143,7 +143,7 @@ fn statement(spoken: &Spoken<'_>, out: &mut Out) -> io::Result<()> {
 }
 
 /// `web:40312`, `172.42.0.2:3306`, `[fd42::2]:3306`.
-fn named(address: SocketAddr, names: &BTreeMap<IpAddr, String>) -> String {
+pub(crate) fn named(address: SocketAddr, names: &BTreeMap<IpAddr, String>) -> String {
     match names.get(&address.ip()) {
         Some(name) => format!("{name}:{}", address.port()),
         None => address.to_string(),
@@ -151,7 +151,7 @@ fn named(address: SocketAddr, names: &BTreeMap<IpAddr, String>) -> String {
 }
 
 /// The date and time of day of this place, to the microsecond.
-fn time(time_ns: u64, zone: &TimeZone) -> String {
+pub(crate) fn time(time_ns: u64, zone: &TimeZone) -> String {
     let time = Timestamp::from_nanosecond(i128::from(time_ns));
     time.map_or_else(
         |_| time_ns.to_string(),

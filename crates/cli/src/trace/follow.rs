@@ -9,8 +9,9 @@ use anyhow::{Context as _, Result};
 use byway_agent::edge::pcap_filter::{self, Dlt, Program};
 use byway_agent::keep::Settings;
 use byway_fabric::cluster::HostName;
+use byway_fabric::mysql::said::Said;
 use byway_fabric::trace::files::{Captures, PointId};
-use byway_fabric::trace::watch::{Event, Frame, Limits, Order, SPOTS_MAX, Spot, What};
+use byway_fabric::trace::watch::{Event, Frame, Limits, Order, SPOTS_MAX, Spot, Statements as Wanted, What};
 use byway_fabric::trace::{Found, SEARCH_MAX, Search, Whereabouts};
 use byway_wire::{Direction, Frame as Decoded};
 use futures_util::stream::{self, StreamExt as _};
@@ -20,6 +21,7 @@ use tokio::time::{Instant, timeout};
 
 use super::names::with_names;
 use super::plan::nonce;
+use super::statements::{self, Statements};
 use super::station::{ASKED_AT_ONCE, Stations, Watching};
 use super::{TraceArgs, files, show};
 use crate::complaint::Advised;
@@ -49,22 +51,32 @@ struct Followed {
     gaps: Vec<String>,
     /// Packets that passed and are not told.
     lost: u64,
+    /// The statements that passed, if they were asked for.
+    statements: Option<Statements>,
 }
 
 /// Follows, and tells; exit status 1 if packets were lost, or nobody knows.
 pub(super) fn run(args: &TraceArgs, filter: &str, settings: &Settings, json: bool) -> Result<ExitCode> {
     let time = Duration::from_secs(args.duration);
-    let followed = runtime()?.block_on(follow(filter, time, args.count, settings))?;
+    let followed = runtime()?.block_on(follow(args, filter, time, settings))?;
     let stitched = followed.captures.stitch(args.list);
     if json {
         let mut value = serde_json::to_value(&stitched)?;
         value["gaps"] = serde_json::json!(followed.gaps);
         value["lost_while_watching"] = followed.lost.into();
+        if let Some(statements) = &followed.statements {
+            value["statements"] = serde_json::to_value(statements)?;
+        }
         print_json(&value)?;
     } else {
         let gaps = followed.gaps.iter().map(|gap| format!("{} {gap}\n", styled(LOOK, "gap:")));
         let gaps = gaps.collect::<Vec<_>>().concat();
         print(&with_names(&files::show::text(&stitched), &followed.names));
+        if let Some(statements) = &followed.statements {
+            let points = stitched.points.iter().map(|point| &point.place);
+            let places = points.map(|at| (at.file.as_str(), at.interface.as_deref().unwrap_or_default()));
+            print(&statements.text(places, &followed.names, args.list));
+        }
         print(&gaps);
         print(&files::show::totals(&stitched.totals));
         print(&format!("{}\n", show::lost(followed.lost)));
@@ -74,19 +86,22 @@ pub(super) fn run(args: &TraceArgs, filter: &str, settings: &Settings, json: boo
 }
 
 /// Follows until the time is up, so many packets have passed (at all points together), or somebody says stop.
-async fn follow(filter: &str, time: Duration, count: Option<u64>, settings: &Settings) -> Result<Followed> {
+async fn follow(args: &TraceArgs, filter: &str, time: Duration, settings: &Settings) -> Result<Followed> {
     let stations = Stations::open(settings).await?;
     let programs = programs(filter, settings.port)?;
     let hosts = stations.cluster.hosts.iter();
     let names = hosts.flat_map(|host| host.addresses.iter().map(|address| (*address, host.name.to_string())));
-    let mut following = Following { names: names.collect(), ..Following::default() };
+    let wanted = args.statements(None);
+    let statements = wanted.as_ref().map(|_| Statements::default());
+    let mut following = Following { names: names.collect(), statements, ..Following::default() };
     let limits = Limits {
         millis: u64::try_from((time + WATCH_ON).as_millis()).unwrap_or(u64::MAX),
         packets: PACKETS_MAX,
         bytes: BYTES_MAX,
         snaplen: byway_wire::KEY_SNAPLEN,
     };
-    let open = async |host: &HostName| (host.clone(), Opened::open(&stations, host, &programs, limits).await);
+    let watched = Watched { what: programs, statements: wanted, limits };
+    let open = async |host: &HostName| (host.clone(), Opened::open(&stations, host, &watched).await);
     let hosts = std::iter::once(&stations.me).chain(stations.peers());
     let all: Vec<_> = stream::iter(hosts).map(open).buffered(ASKED_AT_ONCE).collect().await;
     for (host, opened) in all {
@@ -102,7 +117,10 @@ async fn follow(filter: &str, time: Duration, count: Option<u64>, settings: &Set
         }
         .into());
     }
-    following.hear(Instant::now() + time, count.unwrap_or(PACKETS_MAX)).await?;
+    if following.statements.is_some() {
+        statements::announce(args);
+    }
+    following.hear(Instant::now() + time, args.count.unwrap_or(PACKETS_MAX)).await?;
     Ok(following.finish())
 }
 
@@ -131,6 +149,16 @@ struct Following {
     captures: Captures,
     gaps: Vec<String>,
     lost: u64,
+    /// For each of them, its name and those of its places.
+    places: Vec<(HostName, Vec<String>)>,
+    statements: Option<Statements>,
+}
+
+/// What every host is to watch.
+struct Watched {
+    what: What,
+    statements: Option<Wanted>,
+    limits: Limits,
 }
 
 /// A host that watches.
@@ -140,10 +168,11 @@ struct Opened {
     named: Vec<(Spot, String)>,
     names: Vec<(IpAddr, String)>,
     gaps: Vec<String>,
+    tells_statements: bool,
 }
 
 impl Opened {
-    async fn open(stations: &Stations, host: &HostName, what: &What, limits: Limits) -> Result<Self> {
+    async fn open(stations: &Stations, host: &HostName, watched: &Watched) -> Result<Self> {
         let others = stations.cluster.hosts.iter().filter(|other| other.name != *host);
         let addresses = others.flat_map(|other| other.addresses.iter().copied()).take(SEARCH_MAX);
         let search = Search { addresses: addresses.collect(), all: true, ..Search::default() };
@@ -159,22 +188,24 @@ impl Opened {
         }
         let order = Order {
             id: nonce(),
-            what: what.clone(),
+            what: watched.what.clone(),
             starts_only: false,
             spots: places.iter().map(|(spot, _)| spot.clone()).collect(),
             rules: false,
             drops: false,
-            limits,
+            statements: watched.statements.clone(),
+            limits: watched.limits,
         };
         let mut watching = stations.watch(host, order).await?;
-        let Ok(Some(Event::Ready { blind, .. })) = timeout(READY_TIME_MAX, watching.events.recv()).await
-        else {
+        let ready = timeout(READY_TIME_MAX, watching.events.recv()).await;
+        let Ok(Some(Event::Ready { blind, statements, .. })) = ready else {
             anyhow::bail!("it was not ready in time");
         };
         let told =
             |(spot, why): (Spot, String)| format!("{} on {host} is not watched: {why}", spot.interface);
         gaps.extend(blind.into_iter().map(told));
-        Ok(Self { watching, named: places, names: names.collect(), gaps })
+        let names = names.collect();
+        Ok(Self { watching, named: places, names, gaps, tells_statements: statements })
     }
 }
 
@@ -183,6 +214,10 @@ impl Following {
         let file = self.captures.file(host.as_str()).context("there are too many hosts")?;
         let point = |(_, name): &(Spot, String)| self.captures.point(file, Some(name), false);
         self.points.push(opened.named.iter().map(point).collect());
+        if let Some(statements) = &mut self.statements {
+            statements.ready(host, opened.tells_statements);
+        }
+        self.places.push((host.clone(), opened.named.into_iter().map(|(_, name)| name).collect()));
         self.watching.push(opened.watching);
         self.names.extend(opened.names);
         self.gaps.extend(opened.gaps);
@@ -242,16 +277,42 @@ impl Following {
                 }
                 1
             }
-            Event::End { lost, .. } => {
+            Event::Statement(said) => {
+                self.said(nth, said);
+                0
+            }
+            Event::End { lost, unsaid, .. } => {
                 self.lost += lost;
+                if let (Some(statements), Some((host, _))) = (&mut self.statements, self.places.get(nth)) {
+                    statements.ended(host, unsaid);
+                }
                 0
             }
             _ => 0,
         }
     }
 
-    fn finish(self) -> Followed {
-        Followed { names: self.names, captures: self.captures, gaps: self.gaps, lost: self.lost }
+    fn said(&mut self, nth: usize, said: Said) {
+        let Some((statements, (host, places))) = self.statements.as_mut().zip(self.places.get(nth)) else {
+            return;
+        };
+        if let Some(place) = places.get(said.spot) {
+            statements.take(host, place, said);
+        }
+    }
+
+    fn finish(mut self) -> Followed {
+        if let Some(statements) = &mut self.statements {
+            statements.finish();
+            self.gaps.append(&mut statements.gaps);
+        }
+        Followed {
+            names: self.names,
+            captures: self.captures,
+            gaps: self.gaps,
+            lost: self.lost,
+            statements: self.statements,
+        }
     }
 }
 

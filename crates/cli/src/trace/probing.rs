@@ -21,7 +21,9 @@ use super::TraceArgs;
 use super::ends::{self, Words};
 use super::file;
 use super::plan::{NamedSpot, Plan, kind, nonce};
+use super::statements::{self, Statements};
 use super::station::{Stations, Watching};
+use crate::complaint::Advised;
 
 /// How long a host may take until it watches.
 const READY_TIME_MAX: Duration = Duration::from_secs(5);
@@ -53,6 +55,9 @@ pub(super) struct Traced {
     pub(super) gaps: Vec<String>,
     /// Packets that passed and are not told.
     pub(super) lost: u64,
+    /// What the source said to the destination afterwards, if somebody has asked for it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) statements: Option<Statements>,
 }
 
 /// How large a packet an interface takes.
@@ -77,15 +82,28 @@ pub(super) async fn trace(args: &TraceArgs, settings: &Settings) -> Result<Trace
     let stations = Stations::open(settings).await?;
     let (from, to) = (Words::read(args.source())?, Words::read(args.destination())?);
     let kind = kind(args, &to)?;
+    if args.mysql && kind != ProbeKind::Tcp {
+        return Err(Advised {
+            what: "statements pass over TCP, and no port is named".to_owned(),
+            hint: format!("write {}:3306, or the port that the server has", args.destination()),
+            cause: None,
+        }
+        .into());
+    }
     let (source, destination) = tokio::try_join!(ends::find(&from, &stations), ends::find(&to, &stations))?;
     let plan = Plan::make(args, kind, &stations, &source, &destination, to.port).await?;
     let mut trace = Trace::begin(&stations, &plan).await?;
     let sent = trace.probe(&stations, &plan).await?;
     trace.end().await;
     let answers = trace.ask(&stations, &plan, &sent).await;
-    let traced = trace.told(&stations, &plan, &sent, &answers);
+    let mut traced = trace.told(&stations, &plan, &sent, &answers);
     if let Some(path) = &args.write {
         file::write(path, &traced.probes, &trace.frames)?;
+    }
+    if let Some(first) = traced.probes.first().filter(|_| args.mysql) {
+        let mut heard = statements::listen(args, &stations, &plan, &first.there).await?;
+        traced.gaps.append(&mut heard.gaps);
+        traced.statements = Some(heard);
     }
     Ok(traced)
 }
@@ -131,6 +149,7 @@ impl Trace {
                 spots: spots.iter().map(|(spot, _)| spot.clone()).collect(),
                 rules: true,
                 drops: true,
+                statements: None,
                 limits,
             };
             match stations.watch(&host, order).await {
@@ -146,7 +165,7 @@ impl Trace {
         let mut watching = std::mem::take(&mut self.watching);
         for (station, spots) in &mut watching {
             match tokio::time::timeout(READY_TIME_MAX, station.events.recv()).await {
-                Ok(Some(Event::Ready { blind, mtus, no_rules, no_drops })) => {
+                Ok(Some(Event::Ready { blind, mtus, no_rules, no_drops, .. })) => {
                     self.learn_mtus(&station.host, spots, &mtus);
                     for (spot, why) in blind {
                         let container =
@@ -258,7 +277,7 @@ impl Trace {
             Event::Rules(packet) => self.rules.push((host.clone(), packet)),
             Event::Counter(change) => self.counters.push((host.clone(), change)),
             Event::Drop(drop) => self.drops.push((host.clone(), drop)),
-            Event::Ready { .. } | Event::End { .. } => {}
+            Event::Statement(_) | Event::Ready { .. } | Event::End { .. } => {}
         }
     }
 
@@ -308,6 +327,7 @@ impl Trace {
             clocks,
             gaps: self.gaps.clone(),
             lost: self.lost,
+            statements: None,
         }
     }
 

@@ -11,14 +11,21 @@ use super::names::with_names;
 use super::probing::{Mtu, Party, Traced};
 use crate::show::{BAD, FAINT, GOOD, HEAD, LOOK, duration, styled};
 
-pub(super) fn text(traced: &Traced) -> String {
+pub(super) fn text(traced: &Traced, list: usize) -> String {
     let mut text = headline(traced);
     let names = [&traced.source, &traced.destination].into_iter();
     let names = names.filter_map(|party| Some((party.address, party.name.clone()?))).collect();
-    let probe = |told: &Told| probe(told, &names);
+    let under = |hop: &Hop| match &traced.statements {
+        Some(statements) => statements.under(hop, &names, list),
+        None => Vec::new(),
+    };
     if let Some(first) = traced.probes.first() {
-        text += &probe(first);
+        text += &probe(first, &names, under);
     }
+    if let Some(statements) = &traced.statements {
+        text += &statements.note();
+    }
+    let probe = |told: &Told| probe(told, &names, |_| Vec::new());
     for (nth, told) in traced.probes.iter().enumerate().skip(1) {
         let same = told.verdict.cause == traced.probes[0].verdict.cause;
         text += &if same { short(nth, told) } else { format!("\nprobe {}\n{}", nth + 1, probe(told)) };
@@ -96,9 +103,10 @@ fn party(party: &Party) -> String {
     format!("{place}{address}")
 }
 
-fn probe(told: &Told, names: &BTreeMap<IpAddr, String>) -> String {
-    let journey = |way: &Journey| with_names(&journey(way), names);
-    let mut text = format!("\n{}\n{}", styled(HEAD, "there"), journey(&told.there));
+/// A probe; under each hop of its way there the lines that belong there.
+fn probe(told: &Told, names: &BTreeMap<IpAddr, String>, under: impl Fn(&Hop) -> Vec<String>) -> String {
+    let mut text = format!("\n{}\n{}", styled(HEAD, "there"), journey(&told.there, names, under));
+    let journey = |way: &Journey| journey(way, names, |_| Vec::new());
     if let Some(back) = &told.back {
         text += &format!("\n{}\n{}", styled(HEAD, "back"), journey(back));
     }
@@ -130,12 +138,29 @@ fn short(nth: usize, told: &Told) -> String {
     format!("probe {}: {what}{took}\n", nth + 1)
 }
 
-/// The lines of a journey without the verdict, indented.
-fn journey(journey: &Journey) -> String {
+/// The lines of a journey without the verdict, indented; under each hop those that belong there.
+fn journey(
+    journey: &Journey,
+    names: &BTreeMap<IpAddr, String>,
+    under: impl Fn(&Hop) -> Vec<String>,
+) -> String {
     let told = journey.to_string();
     let lines: Vec<&str> = told.lines().collect();
     let without_verdict = lines.len().saturating_sub(1);
-    lines[..without_verdict].iter().map(|line| format!("  {line}\n")).collect::<Vec<_>>().concat()
+    // The packet as it was first seen has a line before all hops.
+    let before_hops = usize::from(journey.hops.iter().any(|hop| hop.seen.is_some()));
+    let mut text = String::new();
+    for (nth, line) in lines[..without_verdict].iter().enumerate() {
+        text += &format!("  {}\n", with_names(line, names));
+        let hop = nth.checked_sub(before_hops).and_then(|nth| journey.hops.get(nth));
+        text += &hop
+            .map(&under)
+            .unwrap_or_default()
+            .iter()
+            .map(|line| format!("      {line}\n"))
+            .collect::<String>();
+    }
+    text
 }
 
 /// Why the TTL fell, for those who see it for the first time.

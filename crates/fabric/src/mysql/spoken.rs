@@ -142,6 +142,11 @@ impl<'a> Spoken<'a> {
         )
     }
 
+    /// Whether its text is a statement's, or has one in it.
+    fn quotes_sql(&self) -> bool {
+        self.is_sql() || matches!(self.command, Command::StmtFetch | Command::StmtReset | Command::StmtClose)
+    }
+
     /// Whether the server refused it.
     #[must_use]
     pub fn is_error(&self) -> bool {
@@ -175,7 +180,7 @@ impl<'a> Spoken<'a> {
             sql::mask(&self.writing.charset.decode(text), self.writing.backslashes, &mut masked);
             masked
         };
-        let text = if self.is_sql() { mask(text) } else { text.to_vec() };
+        let text = if self.quotes_sql() { mask(text) } else { text.to_vec() };
         let reply = match &self.reply {
             Reply::Error { code, state, message } => {
                 Reply::Error { code: *code, state: state.clone(), message: mask(message) }

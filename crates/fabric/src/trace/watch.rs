@@ -6,6 +6,7 @@ use byway_wire::LinkType;
 use serde::{Deserialize, Serialize};
 
 use crate::evidence::{CounterChange, Flow, KernelDrop, TracedPacket};
+use crate::mysql::said::{Said, Unsaid};
 
 /// An order to watch.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -22,8 +23,21 @@ pub struct Order {
     pub rules: bool,
     /// Whether the kernel's own drops of these packets are told, for [`What::Flow`].
     pub drops: bool,
+    /// Whether the statements of `MySQL` in these packets are told too. Who does not know of it tells none, and
+    /// [`Event::Ready`] says so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub statements: Option<Statements>,
     /// How much at most.
     pub limits: Limits,
+}
+
+/// Which statements are told.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Statements {
+    /// The servers' ports, 16 at most; without any 3306, and whatever speaks `MySQL` on another.
+    pub ports: Vec<u16>,
+    /// Whether literals are told: they are `?` unless somebody asks for them.
+    pub unmasked: bool,
 }
 
 /// An end to an order.
@@ -105,9 +119,14 @@ pub enum Event {
         no_rules: Option<String>,
         /// Why the kernel's drops are not told, if they were to be.
         no_drops: Option<String>,
+        /// Whether statements are told, if they were to be.
+        #[serde(default)]
+        statements: bool,
     },
     /// A packet passed.
     Frame(Frame),
+    /// A statement passed, and its answer, or it is known that there is none.
+    Statement(Said),
     /// A packet met rules.
     Rules(TracedPacket),
     /// A rule of iptables-legacy that ends packets counted some.
@@ -120,6 +139,9 @@ pub enum Event {
         lost: u64,
         /// Messages about rules that were lost, at least.
         rules_lost: u64,
+        /// What is not told of statements.
+        #[serde(default)]
+        unsaid: Unsaid,
         /// Why it ended.
         why: Ending,
     },
@@ -264,5 +286,41 @@ pub(crate) mod hex {
         let nibble = |digit: u8| char::from(digit).to_digit(16).and_then(|nibble| u8::try_from(nibble).ok());
         let byte = |[high, low]: &[u8; 2]| Some(nibble(*high)? << 4 | nibble(*low)?);
         pairs.iter().map(byte).collect::<Option<_>>().ok_or_else(|| D::Error::custom("not hexadecimal"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "for tests only")]
+
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn hosts_that_know_nothing_of_statements_understand_those_that_do_and_are_understood() {
+        let limits = Limits { millis: 1, packets: 1, bytes: 1, snaplen: 1 };
+        let mut order = Order {
+            id: 1,
+            what: What::Program { ethernet: Vec::new(), raw_ip: Vec::new() },
+            starts_only: false,
+            spots: Vec::new(),
+            rules: false,
+            drops: false,
+            statements: None,
+            limits,
+        };
+        let told = serde_json::to_value(&order).unwrap();
+        assert_eq!(told.get("statements"), None, "an order without them is the same as ever");
+        assert_eq!(serde_json::from_value::<Order>(told).unwrap(), order);
+        order.statements = Some(Statements { ports: vec![3306], unmasked: false });
+        assert_eq!(serde_json::from_value::<Order>(serde_json::to_value(&order).unwrap()).unwrap(), order);
+
+        let ready = json!({ "event": "ready", "blind": [], "mtus": [], "no_rules": null, "no_drops": null });
+        let Event::Ready { statements, .. } = serde_json::from_value(ready).unwrap() else { panic!("ready") };
+        assert!(!statements, "who does not say so tells none");
+        let end = json!({ "event": "end", "lost": 0, "rules_lost": 0, "why": "asked" });
+        let Event::End { unsaid, .. } = serde_json::from_value(end).unwrap() else { panic!("the end") };
+        assert_eq!(unsaid, Unsaid::default());
     }
 }

@@ -13,6 +13,25 @@ const CONNECTIONS_MAX: u32 = 16 << 10;
 /// Bytes that all dialogues may keep together. Beyond it those that were quiet for longest are given up.
 const MEMORY_MAX: usize = 40 << 20;
 
+/// How much a listener may keep, of all connections together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Bounds {
+    /// Connections that are known at once.
+    pub connections: u32,
+    /// Bytes that wait for others before them, so that each side is in order.
+    pub waiting_bytes: usize,
+    /// Bytes that dialogues keep. Beyond it those that were quiet for longest are given up.
+    pub memory_bytes: usize,
+}
+
+impl Default for Bounds {
+    /// For a process that listens once, and must stay below 64 MiB.
+    fn default() -> Self {
+        let waiting_bytes = stream::Limits::default().waiting_in_all;
+        Self { connections: CONNECTIONS_MAX, waiting_bytes, memory_bytes: MEMORY_MAX }
+    }
+}
+
 /// What is listened to, and how.
 #[derive(Debug, Clone, Default)]
 pub struct Options {
@@ -30,6 +49,7 @@ pub struct Listener {
     streams: Streams<Box<Dialogue>>,
     shared: Shared,
     keys: KeyLog,
+    memory_max: usize,
 }
 
 /// What becomes of dialogues, beside what they tell.
@@ -55,9 +75,21 @@ impl Listener {
     /// Nothing heard yet. `seed` is by chance: see [`Streams::new`].
     #[must_use]
     pub fn new(options: Options, seed: u64) -> Self {
-        let limits = stream::Limits { connections: CONNECTIONS_MAX, ..stream::Limits::default() };
+        Self::within(options, seed, Bounds::default())
+    }
+
+    /// The same, in other bounds: several listeners of one process share what one may have.
+    #[must_use]
+    pub fn within(options: Options, seed: u64, bounds: Bounds) -> Self {
+        let usual = stream::Limits::default();
+        let limits = stream::Limits {
+            connections: bounds.connections,
+            waiting_per_connection: usual.waiting_per_connection.min(bounds.waiting_bytes),
+            waiting_in_all: bounds.waiting_bytes,
+        };
         let shared = Shared { options, numbers: 0, timed: 0, others: 0, memory: 0 };
-        Self { streams: Streams::new(limits, seed), shared, keys: KeyLog::new() }
+        let (streams, keys) = (Streams::new(limits, seed), KeyLog::new());
+        Self { streams, shared, keys, memory_max: bounds.memory_bytes }
     }
 
     /// The keys by which TLS is opened; they may grow.
@@ -70,7 +102,7 @@ impl Listener {
     pub fn packet(&mut self, point: usize, time_ns: u64, packet: &Packet<'_>, hear: &mut dyn Hear) {
         let mut ears = Ears { shared: &mut self.shared, keys: &self.keys, hear };
         self.streams.take(point, time_ns, packet, &mut ears);
-        while ears.shared.memory > MEMORY_MAX && self.streams.give_up_oldest(&mut ears) {}
+        while ears.shared.memory > self.memory_max && self.streams.give_up_oldest(&mut ears) {}
     }
 
     /// Nothing has come for a while, by this clock: what waits for more goes on.
