@@ -4,6 +4,7 @@ mod ends;
 mod file;
 mod files;
 mod follow;
+mod listening;
 mod names;
 mod plan;
 mod probing;
@@ -37,12 +38,8 @@ pub(crate) struct TraceArgs {
     /// Send nothing: follow what passes on all hosts and matches this filter, in tcpdump's words
     #[arg(long, value_name = "FILTER", conflicts_with_all = ["source", "destination", "files", "proto", "interval", "size", "df", "ttl", "wait", "write", "ipv4", "ipv6"])]
     follow: Option<String>,
-    /// Show the statements of MySQL under each place where they pass: those that --follow sees, or what the source says to the destination for a while after the probe. Literals are `?`
-    #[arg(long, conflicts_with = "files")]
-    mysql: bool,
-    /// With --mysql, show literals as they are; hosts send them over the network then, encrypted
-    #[arg(long, requires = "mysql")]
-    unmasked: bool,
+    #[command(flatten)]
+    statements: StatementArgs,
     /// With --follow or --mysql, how long, in seconds
     #[arg(long, default_value_t = 10, value_name = "SECONDS", requires = "lasting", value_parser = clap::value_parser!(u64).range(1..=3600))]
     duration: u64,
@@ -81,6 +78,17 @@ pub(crate) struct TraceArgs {
     ipv6: bool,
 }
 
+/// Whether statements are shown, and how.
+#[derive(Debug, Args)]
+struct StatementArgs {
+    /// Show the statements of MySQL under each place where they pass: those that --follow sees, or what the source says to the destination for a while after the probe. Literals are `?`
+    #[arg(long, conflicts_with = "files")]
+    mysql: bool,
+    /// With --mysql, show literals as they are; hosts send them over the network then, encrypted
+    #[arg(long, requires = "mysql")]
+    unmasked: bool,
+}
+
 /// A protocol of probes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Protocol {
@@ -109,8 +117,9 @@ impl TraceArgs {
     }
 
     /// Which statements hosts are to tell, of servers at this port, or at any.
-    fn statements(&self, port: Option<u16>) -> Option<Statements> {
-        self.mysql.then(|| Statements { ports: port.into_iter().collect(), unmasked: self.unmasked })
+    fn wanted_statements(&self, port: Option<u16>) -> Option<Statements> {
+        let StatementArgs { mysql, unmasked } = self.statements;
+        mysql.then(|| Statements { ports: port.into_iter().collect(), unmasked })
     }
 
     /// Who is to receive; the same.

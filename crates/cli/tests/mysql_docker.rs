@@ -107,7 +107,7 @@ impl Shown {
             match self.lines.try_recv() {
                 Ok(_) => break,
                 Err(TryRecvError::Empty) => {
-                    assert!(Instant::now() < deadline, "{}: shows nothing", self.name)
+                    assert!(Instant::now() < deadline, "{}: shows nothing", self.name);
                 }
                 Err(TryRecvError::Disconnected) => panic!("{}: ended: {}", self.name.clone(), self.end().1),
             }
@@ -164,7 +164,7 @@ fn watched_at_all_interfaces_together_the_statement_is_one_and_its_time_is_split
     };
     let captured = ["docker41", "docker42"].map(start);
     let all = ["mysql", "--json", "-i", "docker0", "-i", "eth0", "-c", "db41"];
-    let live = Shown::start(&lab, "docker41", &all)
+    let shown = Shown::start(&lab, "docker41", &all)
         .until_listening(|| drop(ask(&lab, "docker41", "docker42", 3306, "do 3")));
     for host in ["docker41", "docker42"] {
         Ear::open(&lab, host).until("packets are captured", || {
@@ -174,7 +174,7 @@ fn watched_at_all_interfaces_together_the_statement_is_one_and_its_time_is_split
         });
     }
     ask(&lab, "docker41", "docker42", 3306, TYPED);
-    let (lines, _) = live.end();
+    let (lines, _) = shown.end();
     // Its own interface, the host's end of its cable, the bridge, and the uplink.
     assert_one(&lines, 4);
     for one in captured {
@@ -189,6 +189,13 @@ fn watched_at_all_interfaces_together_the_statement_is_one_and_its_time_is_split
         out.lines().map(str::to_owned).collect::<Vec<_>>()
     };
     assert_one(&merged(&files), 4);
+    for (host, known) in [("docker41", " db41:"), ("docker42", " → db42:3306 web  ")] {
+        let (_, text, _) = byway(&lab, host, &["mysql", "-r", &files[0], "-r", &files[1]]);
+        let lines: Vec<String> = text.lines().map(str::to_owned).collect();
+        let [line] = of_scene(&lines)[..] else { panic!("once: {text}") };
+        assert!(line.contains(known), "{host} knows its own: {line}");
+        assert!(line.contains("(network ") && line.contains(", server "), "{line}");
+    }
     for one in &files {
         assert_one(&merged(std::slice::from_ref(one)), 2);
     }

@@ -1,5 +1,7 @@
 //! What all connections together may keep: whoever listens must not be made to take more, whatever they send.
 
+#![expect(clippy::unwrap_used, reason = "what is made here is known to be good")]
+
 use std::net::{IpAddr, Ipv4Addr};
 
 use byway_wire::mysql::{Hear, Listener, News, Options, Peers};

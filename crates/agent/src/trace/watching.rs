@@ -140,7 +140,8 @@ impl Session {
         let inside = order.spots.iter().any(|spot| spot.inside.is_some());
         let plugged = if inside { cables::list(&[])? } else { Vec::new() };
         // Statements are read from whole packets. What is told of these is cut later.
-        let kept = if order.statements.is_some() { WHOLE } else { limits.snaplen };
+        let whole = u32::try_from(FRAME_BYTES_MAX).unwrap_or(u32::MAX);
+        let kept = if order.statements.is_some() { whole } else { limits.snaplen };
         let filter = filter(&order.what, kept);
         let (mut watches, mut ready) = (Vec::new(), Ready::default());
         for (nth, spot) in order.spots.iter().enumerate() {
@@ -333,12 +334,6 @@ fn now_ns() -> u64 {
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
 }
-
-/// Bytes of a packet that is kept whole.
-const WHOLE: u32 = {
-    assert!(FRAME_BYTES_MAX <= 1 << 20, "the kernel counts them so");
-    FRAME_BYTES_MAX as u32
-};
 
 /// The filter for the kernel, for each kind of link where they differ.
 enum Filter {

@@ -91,7 +91,7 @@ async fn follow(args: &TraceArgs, filter: &str, time: Duration, settings: &Setti
     let programs = programs(filter, settings.port)?;
     let hosts = stations.cluster.hosts.iter();
     let names = hosts.flat_map(|host| host.addresses.iter().map(|address| (*address, host.name.to_string())));
-    let wanted = args.statements(None);
+    let wanted = args.wanted_statements(None);
     let statements = wanted.as_ref().map(|_| Statements::default());
     let mut following = Following { names: names.collect(), statements, ..Following::default() };
     let limits = Limits {
@@ -117,10 +117,7 @@ async fn follow(args: &TraceArgs, filter: &str, time: Duration, settings: &Setti
         }
         .into());
     }
-    if following.statements.is_some() {
-        statements::announce(args);
-    }
-    following.hear(Instant::now() + time, args.count.unwrap_or(PACKETS_MAX)).await?;
+    following.hear(Instant::now() + time, args).await?;
     Ok(following.finish())
 }
 
@@ -225,7 +222,7 @@ impl Following {
     }
 
     /// Hears all hosts until the end, and then what they have left to say.
-    async fn hear(&mut self, until: Instant, count: u64) -> Result<()> {
+    async fn hear(&mut self, until: Instant, args: &TraceArgs) -> Result<()> {
         let (to_us, mut heard) = mpsc::channel(EVENTS_MAX);
         let mut bells = Vec::new();
         for (nth, mut watching) in std::mem::take(&mut self.watching).into_iter().enumerate() {
@@ -246,9 +243,12 @@ impl Following {
             });
         }
         drop(to_us);
-        let mut packets = 0;
+        let (mut packets, count) = (0, args.count.unwrap_or(PACKETS_MAX));
         let (mut interrupt, mut terminate) =
             (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+        if self.statements.is_some() {
+            statements::announce(args);
+        }
         while packets < count {
             tokio::select! {
                 event = heard.recv() => match event {

@@ -20,8 +20,9 @@ use serde::Serialize;
 use super::TraceArgs;
 use super::ends::{self, Words};
 use super::file;
+use super::listening;
 use super::plan::{NamedSpot, Plan, kind, nonce};
-use super::statements::{self, Statements};
+use super::statements::Statements;
 use super::station::{Stations, Watching};
 use crate::complaint::Advised;
 
@@ -82,7 +83,7 @@ pub(super) async fn trace(args: &TraceArgs, settings: &Settings) -> Result<Trace
     let stations = Stations::open(settings).await?;
     let (from, to) = (Words::read(args.source())?, Words::read(args.destination())?);
     let kind = kind(args, &to)?;
-    if args.mysql && kind != ProbeKind::Tcp {
+    if args.statements.mysql && kind != ProbeKind::Tcp {
         return Err(Advised {
             what: "statements pass over TCP, and no port is named".to_owned(),
             hint: format!("write {}:3306, or the port that the server has", args.destination()),
@@ -100,8 +101,8 @@ pub(super) async fn trace(args: &TraceArgs, settings: &Settings) -> Result<Trace
     if let Some(path) = &args.write {
         file::write(path, &traced.probes, &trace.frames)?;
     }
-    if let Some(first) = traced.probes.first().filter(|_| args.mysql) {
-        let mut heard = statements::listen(args, &stations, &plan, &first.there).await?;
+    if let Some(first) = traced.probes.first().filter(|_| args.statements.mysql) {
+        let mut heard = listening::listen(args, &stations, &plan, &first.there).await?;
         traced.gaps.append(&mut heard.gaps);
         traced.statements = Some(heard);
     }

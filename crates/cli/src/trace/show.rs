@@ -9,6 +9,7 @@ use byway_fabric::trace::watch::ProbeKind;
 
 use super::names::with_names;
 use super::probing::{Mtu, Party, Traced};
+use super::statements::indented;
 use crate::show::{BAD, FAINT, GOOD, HEAD, LOOK, duration, styled};
 
 pub(super) fn text(traced: &Traced, list: usize) -> String {
@@ -153,12 +154,7 @@ fn journey(
     for (nth, line) in lines[..without_verdict].iter().enumerate() {
         text += &format!("  {}\n", with_names(line, names));
         let hop = nth.checked_sub(before_hops).and_then(|nth| journey.hops.get(nth));
-        text += &hop
-            .map(&under)
-            .unwrap_or_default()
-            .iter()
-            .map(|line| format!("      {line}\n"))
-            .collect::<String>();
+        text += &indented(6, &hop.map(&under).unwrap_or_default());
     }
     text
 }

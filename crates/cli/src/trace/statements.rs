@@ -4,33 +4,19 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
-use std::time::Duration;
 
-use anyhow::Result;
 use byway_fabric::cluster::HostName;
 use byway_fabric::journey::{Hop, Journey};
 use byway_fabric::mysql::said::{Answered, Said, Unsaid};
-use byway_fabric::trace::watch::{Event, Limits, Order, What};
-use futures_util::future::select_all;
 use jiff::tz::TimeZone;
 use serde::Serialize;
-use tokio::signal::unix::{SignalKind, signal};
-use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 
 use super::TraceArgs;
-use super::plan::{NamedSpot, Plan, nonce};
-use super::station::{Stations, Watching};
 use crate::mysql::text::{came_of, named, time, took};
 use crate::show::{FAINT, print_aside, styled};
 
 /// Statements that are kept, of all hosts together: 40 MiB of the longest ones. What comes then is counted.
 const HEARD_MAX: usize = 10_000;
-/// How long a host may take until it listens, and how long for its last words.
-const HOST_TIME_MAX: Duration = Duration::from_secs(3);
-/// How much longer a host listens than it should be needed: nobody may have told it to stop.
-const LISTEN_ON: Duration = Duration::from_secs(5);
-/// Packets that only begin or refuse connections, which are told beside the statements and not needed.
-const PACKETS_MAX: u64 = 1_000_000;
 
 /// A statement, and where it was seen.
 #[derive(Debug, Clone, Serialize)]
@@ -92,7 +78,7 @@ impl Statements {
     }
 
     /// Keeps those that pass the way of a packet with its addresses, as these were at each point.
-    fn keep(&mut self, way: &Journey) {
+    pub(super) fn keep(&mut self, way: &Journey) {
         let ends = |hop: &Hop| hop.seen.as_ref().map(|seen| (seen.first.source, seen.first.destination));
         let Some(first) = way.hops.iter().find_map(ends) else { return };
         self.heard.retain(|heard| {
@@ -122,7 +108,7 @@ impl Statements {
             let lines = self.lines(is_here, names, list);
             if !lines.is_empty() {
                 text += &format!("  {host}  {interface}\n");
-                text += &lines.iter().map(|line| format!("    {line}\n")).collect::<String>();
+                text += &indented(4, &lines);
             }
         }
         text + &self.note()
@@ -161,8 +147,14 @@ fn is_at(hop: &Hop, heard: &Heard) -> bool {
     hop.at.host == heard.host && place(hop.at.container.as_deref(), &hop.at.interface) == heard.interface
 }
 
-fn place(container: Option<&str>, interface: &str) -> String {
+/// What an interface is called: in a container `CONTAINER/INTERFACE`.
+pub(super) fn place(container: Option<&str>, interface: &str) -> String {
     container.map_or_else(|| interface.to_owned(), |container| format!("{container}/{interface}"))
+}
+
+/// Lines, each so many spaces to the right.
+pub(super) fn indented(spaces: usize, lines: &[String]) -> String {
+    lines.iter().map(|line| format!("{:spaces$}{line}\n", "")).collect::<Vec<_>>().concat()
 }
 
 /// As a line of `byway mysql`. It was said by another host, so nothing in it may be a command for a terminal.
@@ -195,125 +187,7 @@ fn line(said: &Said, names: &BTreeMap<IpAddr, String>, zone: &TimeZone) -> Strin
     line.chars().map(|c| if c.is_control() { '?' } else { c }).collect()
 }
 
-/// Hears what the two ends say, at all places of the way of a probe, for as long as the arguments say or until a signal.
-pub(super) async fn listen(
-    args: &TraceArgs,
-    stations: &Stations,
-    plan: &Plan,
-    way: &Journey,
-) -> Result<Statements> {
-    let time = Duration::from_secs(args.duration);
-    let mut statements = Statements::default();
-    let mut open = Vec::new();
-    for (host, spots) in plan.spots() {
-        match begin(args, stations, plan, &host, &spots, time).await {
-            Ok((watching, tells)) => {
-                statements.ready(&host, tells);
-                open.push((watching, spots));
-            }
-            Err(error) => statements.gaps.push(format!("{host} tells no statements: {error:#}")),
-        }
-    }
-    announce(args);
-    hear(&mut open, &mut statements, Instant::now() + time).await?;
-    farewell(open, &mut statements).await;
-    statements.keep(way);
-    statements.finish();
-    Ok(statements)
-}
-
 /// Says that all who can listen do: what is said from now on is heard.
 pub(super) fn announce(args: &TraceArgs) {
     print_aside(&format!("listening to statements for {} s; Ctrl-C ends it\n", args.duration));
-}
-
-type Open = (Watching, Vec<NamedSpot>);
-
-/// Lets a host listen; whether it knows how.
-async fn begin(
-    args: &TraceArgs,
-    stations: &Stations,
-    plan: &Plan,
-    host: &HostName,
-    spots: &[NamedSpot],
-    time: Duration,
-) -> Result<(Watching, bool)> {
-    let order = Order {
-        id: nonce(),
-        what: What::Flow(plan.flow()),
-        starts_only: true,
-        spots: spots.iter().map(|(spot, _)| spot.clone()).collect(),
-        rules: false,
-        drops: false,
-        statements: args.statements(plan.to.port),
-        limits: Limits {
-            millis: u64::try_from((time + LISTEN_ON).as_millis()).unwrap_or(u64::MAX),
-            packets: PACKETS_MAX,
-            bytes: PACKETS_MAX * u64::from(byway_wire::KEY_SNAPLEN),
-            snaplen: byway_wire::KEY_SNAPLEN,
-        },
-    };
-    let mut watching = stations.watch(host, order).await?;
-    match timeout(HOST_TIME_MAX, watching.events.recv()).await {
-        Ok(Some(Event::Ready { statements, .. })) => Ok((watching, statements)),
-        _ => anyhow::bail!("it was not ready in time"),
-    }
-}
-
-/// Hears until the time is up, or a signal.
-async fn hear(open: &mut Vec<Open>, statements: &mut Statements, until: Instant) -> Result<()> {
-    let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
-    while !open.is_empty() {
-        let events = open.iter_mut().map(|(watching, _)| Box::pin(watching.events.recv()));
-        let (nth, event) = tokio::select! {
-            (event, nth, _) = select_all(events) => (nth, event),
-            () = sleep_until(until) => break,
-            _ = interrupt.recv() => break,
-            _ = terminate.recv() => break,
-        };
-        if !take(&open[nth], event, statements) {
-            open.swap_remove(nth);
-        }
-    }
-    Ok(())
-}
-
-/// Lets all hosts end, and hears their last words.
-async fn farewell(mut open: Vec<Open>, statements: &mut Statements) {
-    for (watching, _) in &mut open {
-        watching.stop();
-    }
-    let until = Instant::now() + HOST_TIME_MAX;
-    for one in &mut open {
-        while let Ok(event) = timeout_at(until, one.0.events.recv()).await {
-            if !take(one, event, statements) {
-                break;
-            }
-        }
-    }
-}
-
-/// Takes an event in; whether more may come.
-fn take((watching, spots): &Open, event: Option<Event>, statements: &mut Statements) -> bool {
-    let host = &watching.host;
-    match event {
-        Some(Event::Statement(said)) => {
-            if let Some((spot, container)) = spots.get(said.spot) {
-                statements.take(host, &place(container.as_deref(), &spot.interface), said);
-            }
-            true
-        }
-        Some(Event::End { unsaid, lost, .. }) => {
-            statements.ended(host, unsaid);
-            if lost > 0 {
-                statements.gaps.push(format!("{lost} packets on {host} were not read: they came too fast"));
-            }
-            false
-        }
-        Some(_) => true,
-        None => {
-            statements.gaps.push(format!("{host} ended before it had told all statements"));
-            false
-        }
-    }
 }
