@@ -406,13 +406,17 @@ fn whose_an_answer_is_is_a_guess_where_requests_were_lost_of_who_does_not_wait()
          s ok 3
          S ok 4
          c query select 5
-         s ok 5",
+         s ok 5
+         c wait
+         c query select 6
+         s ok 6",
         "shop: Query select 1 -> ok, 1 affected
          shop: Query select 2 -> ok, 2 affected
          missed 13 bytes of the Client: Lost
          shop: Query select 4 -> ok, 3 affected [user, database or character set may have changed; the answer may be another one's]
          missed 11 bytes of the Server: WithoutRequest
-         shop: Query select 5 -> ok, 5 affected [user, database or character set may have changed]",
+         shop: Query select 5 -> ok, 5 affected [user, database or character set may have changed; the answer may be another one's]
+         shop: Query select 6 -> ok, 6 affected [user, database or character set may have changed]",
     );
 }
 
@@ -433,6 +437,29 @@ fn where_the_first_requests_are_lost_nobody_knows_yet_that_others_do_not_wait() 
 }
 
 #[test]
+fn a_statement_whose_number_is_a_guess_may_be_another_one() {
+    check(
+        "c prepare select 1
+         c prepare select 2
+         s prepared 1 0 0
+         S prepared 2 0 0
+         drop c prepare select 3
+         c prepare select 4
+         S prepared 3 0 0
+         S prepared 4 0 0
+         c wait
+         c execute 3
+         s ok",
+        "shop: Prepare select 1 as 1 -> ok
+         shop: Prepare select 2 as 2 -> ok
+         missed 13 bytes of the Client: Lost
+         shop: Prepare select 4 as 3 -> ok [user, database or character set may have changed; the answer may be another one's]
+         missed 16 bytes of the Server: WithoutRequest
+         shop: Execute 3 select 4 () -> ok [the statement may be another one; user, database or character set may have changed]",
+    );
+}
+
+#[test]
 fn answers_to_what_was_given_up_may_come_behind_what_was_lost() {
     check(
         "c query select 1
@@ -443,6 +470,7 @@ fn answers_to_what_was_given_up_may_come_behind_what_was_lost() {
          S ok 2
          S ok 3
          S ok 4
+         c wait
          c query select 5
          s ok 5",
         "missed 11 bytes of the Server: Lost

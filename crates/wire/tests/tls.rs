@@ -115,6 +115,7 @@ fn a_lost_record_costs_itself_and_its_length_is_known_if_its_header_was_seen() {
              client: select 4",
             "client: select 1
              client lost some bytes
+             client lost some bytes
              client: select 4",
         );
         check(
@@ -125,6 +126,27 @@ fn a_lost_record_costs_itself_and_its_length_is_known_if_its_header_was_seen() {
             "client: select 1
              client lost some bytes
              client: select 3",
+        );
+    }
+}
+
+#[test]
+fn what_is_lost_is_told_before_what_the_other_side_says_then() {
+    for suite in [TLS13, TLS12] {
+        check(
+            suite,
+            "client: select 1
+             server loses: row 1
+             client: select 2
+             server loses: row 2
+             client: select 3
+             server: row 3",
+            "client: select 1
+             server lost some bytes
+             client: select 2
+             server lost some bytes
+             client: select 3
+             server: row 3",
         );
     }
 }

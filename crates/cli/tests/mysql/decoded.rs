@@ -239,6 +239,9 @@ fn assert_sealed(name: &str, told: &Told, connections: usize) {
 fn the_log_knows_what_a_connection_writes_in() {
     let entry = |text: &str| Entry { thread: 1, command: QUERY, text: text.into() };
     assert_eq!(charset_after(&entry("SET NAMES gbk"), "latin1").as_deref(), Some("gbk"));
-    assert_eq!(charset_after(&entry("set names latin1, autocommit = 0"), "utf8mb4").as_deref(), Some("latin1"));
+    assert_eq!(
+        charset_after(&entry("set names latin1, autocommit = 0"), "utf8mb4").as_deref(),
+        Some("latin1")
+    );
     assert_eq!(charset_after(&entry("select 1"), "utf8mb4"), None);
 }

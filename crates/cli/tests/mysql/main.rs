@@ -9,5 +9,5 @@ mod damaged;
 mod decoded;
 mod imperfect;
 mod rig;
-mod tshark;
 mod truth;
+mod tshark;

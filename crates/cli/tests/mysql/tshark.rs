@@ -7,12 +7,20 @@ use crate::common::BYWAY;
 
 /// Compares what both print, line by line. tshark prints one line for each frame, with commas between its statements.
 pub(crate) fn check(name: &str, capture: &Path) {
-    let theirs = lines(
-        Command::new("tshark").arg("-r").arg(capture).args(["-Y", "mysql.query", "-T", "fields", "-e", "mysql.query"]),
-    );
-    let ours = lines(
-        Command::new(BYWAY).args(["mysql", "--no-names", "-r"]).arg(capture).args(["-T", "fields", "-e", "mysql.query"]),
-    );
+    let theirs = lines(Command::new("tshark").arg("-r").arg(capture).args([
+        "-Y",
+        "mysql.query",
+        "-T",
+        "fields",
+        "-e",
+        "mysql.query",
+    ]));
+    let ours = lines(Command::new(BYWAY).args(["mysql", "--no-names", "-r"]).arg(capture).args([
+        "-T",
+        "fields",
+        "-e",
+        "mysql.query",
+    ]));
     let mut rest = ours.iter();
     let mut compared = 0;
     for line in theirs.iter().filter(|line| is_for_both(line)) {

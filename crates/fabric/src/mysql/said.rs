@@ -195,15 +195,15 @@ mod tests {
 
     use super::*;
 
-    fn spoken(text: &[u8], reply: Reply) -> Spoken {
+    fn spoken(text: &[u8], reply: Reply) -> Spoken<'static> {
         let at = |text: &str| text.parse().unwrap();
         Spoken {
             peers: Peers { number: 1, client: at("172.41.0.2:40000"), server: at("172.42.0.2:3306") },
             time_ns: 1,
-            user: Some(b"web".to_vec()),
-            database: Some(b"shop".to_vec()),
+            user: Some(b"web"[..].into()),
+            database: Some(b"shop"[..].into()),
             command: Command::Query,
-            text: text.to_vec(),
+            text: text.to_vec().into(),
             writing: byway_wire::mysql::value::Writing::default(),
             bulk: Vec::new(),
             bulk_rows: 0,

@@ -142,7 +142,7 @@ impl Conversation {
             Doubt::PrepareHoled,
         );
         sureness.doubt_if(request.sureness.has(Doubt::RequestTooLong), Doubt::RequestTooLong);
-        sureness.doubt_if(request.sureness.has(Doubt::AnswerInferred), Doubt::AnswerInferred);
+        sureness.doubt_if(request.sureness.has(Doubt::AnswerInferred), Doubt::StatementInferred);
         let (length, losses) = (text(request).length, self.statements.losses);
         let statement = Statement {
             types_loss: losses,

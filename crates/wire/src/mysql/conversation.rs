@@ -113,8 +113,10 @@ pub(super) struct Conversation {
     answers_lost: bool,
     /// The client does not wait for an answer before it asks for more: it did so once.
     runs_ahead: bool,
-    /// Requests or answers of such a client were lost: which answer is whose is a guess until nothing waits.
+    /// Requests or answers were lost: which answer is whose is a guess until nothing waits.
     is_guessing: bool,
+    /// When the server was heard last.
+    heard_ns: u64,
     /// User, database or character set may have been changed by what was lost.
     pub(super) is_context_inferred: bool,
 }
@@ -140,6 +142,7 @@ impl Conversation {
             answers_lost: false,
             runs_ahead: false,
             is_guessing: false,
+            heard_ns: 0,
             is_context_inferred: false,
         }
     }

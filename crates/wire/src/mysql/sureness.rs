@@ -18,6 +18,8 @@ pub enum Doubt {
     StatementUnknown,
     /// Bytes of the PREPARE were not seen, so the text may be wrong.
     PrepareHoled,
+    /// Which PREPARE had this statement's number for its answer is a guess, so the text may be another one's.
+    StatementInferred,
     /// The parameters could not be read.
     ParametersUnread,
     /// Requests were lost before it: parameters that came in pieces may lack some, and types may have been changed.
@@ -38,13 +40,14 @@ pub enum Doubt {
 
 impl Doubt {
     /// All of them, in order.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::RequestHoled,
         Self::RequestCut,
         Self::RequestTooLong,
         Self::Midstream,
         Self::StatementUnknown,
         Self::PrepareHoled,
+        Self::StatementInferred,
         Self::ParametersUnread,
         Self::ParametersInferred,
         Self::ContextInferred,
@@ -65,6 +68,7 @@ impl Doubt {
             Self::Midstream => "joined midstream",
             Self::StatementUnknown => "its PREPARE was not seen",
             Self::PrepareHoled => "bytes of its PREPARE were not seen",
+            Self::StatementInferred => "the statement may be another one",
             Self::ParametersUnread => "the parameters could not be read",
             Self::ParametersInferred => "the parameters may be others: requests were lost",
             Self::ContextInferred => "user, database or character set may have changed",

@@ -90,10 +90,12 @@ impl Keyed {
         self.messages.forget();
         match (&mut self.progress, is_one) {
             (Progress::Clear, true) => {}
-            (Progress::Clear, false) => self.untold = Some(loss),
+            (Progress::Clear, false) => {
+                self.untold.get_or_insert(loss);
+            }
             (Progress::Unproven { unseen, .. }, _) => {
                 *unseen += u64::from(is_one);
-                self.untold = Some(Loss { missing: None, ..loss });
+                self.untold.get_or_insert(Loss { missing: None, ..loss });
             }
             (Progress::Open, _) => {
                 self.sequence = self.sequence.saturating_add(is_one.into());

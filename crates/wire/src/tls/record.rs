@@ -63,11 +63,11 @@ enum Place {
 /// What a gap did to the records.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Hurt {
-    /// It lies in a record that was hurt before.
+    /// It lies in one record that was hurt before.
     NoMore,
     /// One record, whose content is these bytes of the stream; the next one's start is known.
     One(Range<u64>),
-    /// At least one, which started at this byte of the stream; how many is not known.
+    /// Some, from this byte of the stream on; how many is not known.
     Many(u64),
 }
 
@@ -174,7 +174,9 @@ impl Records {
                 let content = start.saturating_add(HEADER_BYTES as u64);
                 Hurt::One(content..start.saturating_add(length as u64))
             }
-            (Place::Searching { .. }, _) => Hurt::NoMore,
+            // Told again: the other side may have spoken since.
+            (Place::Searching { .. }, _) if self.buffer.is_empty() => Hurt::Many(gap.offset),
+            (Place::Searching { .. }, _) => Hurt::Many(start),
             (Place::Passing(left), _) => self.lose(gap.offset.saturating_add(left)),
             (Place::Framed, _) if self.buffer.is_empty() => self.lose(gap.offset),
             (Place::Framed, _) => self.lose(start),

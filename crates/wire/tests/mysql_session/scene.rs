@@ -2,7 +2,7 @@
 //!
 //! Each line is one packet: `c` or `s`, what it is, and what it says. `drop` in front means that it is lost, `cut N` that only
 //! its first N bytes, header included, were captured. Sequences count by themselves, from each command on; `S` begins the
-//! answer to the next one of several commands.
+//! answer to the next one of several commands. `c wait` lets a second go by.
 
 use std::fmt::Write as _;
 
@@ -47,6 +47,10 @@ pub(crate) fn packets(scene: &str) -> Vec<Sent> {
         }
         if who == "S" {
             sequence = 1;
+        }
+        if what == "wait" {
+            sent.push(Sent { role, bytes: Vec::new(), seen: 0 });
+            continue;
         }
         let bytes = packet(sequence, &payload(what));
         sequence = sequence.wrapping_add(1);
@@ -186,10 +190,12 @@ pub(crate) fn watched(sent: &[Sent], told: bool) -> String {
     let mut watcher = Watcher::new(Limits::default(), told.then_some(Side::Second));
     let (mut offsets, mut story) = ([0_u64; 2], String::new());
     let mut emit = |_: Side, event: Event<'_>| tell(&event, &mut story);
+    let mut pauses = 0;
     for (time, Sent { role, bytes, seen }) in sent.iter().enumerate() {
+        pauses += u64::from(bytes.is_empty());
         let side = if *role == Role::Client { Side::First } else { Side::Second };
         let offset = &mut offsets[usize::from(*role == Role::Server)];
-        let time_ns = time as u64 * 1000;
+        let time_ns = time as u64 * 1000 + pauses * 1_000_000_000;
         if *seen > 0 {
             let piece = Piece { bytes: &bytes[..*seen], offset: *offset, time_ns, starts_segment: true };
             watcher.piece(side, &piece, &mut emit);

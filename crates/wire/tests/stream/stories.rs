@@ -182,6 +182,24 @@ fn what_is_missing_on_both_sides_is_told_in_turns() {
 }
 
 #[test]
+fn a_byte_that_is_told_in_its_turn_is_no_fin() {
+    check(
+        &after_open(
+            r#"c 0 "x" ack 1
+            c 1 "y" ack 4
+            packets 32
+            c 2 fin ack 5
+            s 4 fin ack 3"#,
+        ),
+        r#"s 0 1 bytes lost
+        c 0 "x"
+        s 1 3 bytes lost
+        c 1 "y"
+        end finished"#,
+    );
+}
+
+#[test]
 fn where_both_sides_miss_what_was_before_all_they_knew_one_begins() {
     check(
         &after_open(

@@ -80,7 +80,7 @@ impl Stage {
 
     /// A text in a character set, as the server itself understands it.
     pub fn decode(&self, text: &[u8], charset: &str) -> String {
-        let bytes: String = text.iter().map(|byte| format!("{byte:02x}")).collect();
+        let bytes = text.iter().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().concat();
         let question = format!("select convert(convert(x'{bytes}' using {charset}) using utf8mb4)");
         let script = format!(
             "chroot {ROOT} mariadb --no-defaults --skip-column-names --raw --batch --default-character-set=utf8mb4 \

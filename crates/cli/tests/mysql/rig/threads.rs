@@ -13,7 +13,8 @@ pub fn threads(recording: &Recording) -> BTreeMap<SocketAddr, u64> {
     let mut threads = BTreeMap::new();
     for packet in &recording.packets {
         let frame = Frame::decode(link, &packet.bytes);
-        let Some((packet, payload)) = frame.packet().and_then(|packet| Some((packet, payload(packet)?))) else {
+        let Some((packet, payload)) = frame.packet().and_then(|packet| Some((packet, payload(packet)?)))
+        else {
             continue;
         };
         if let Some(thread) = greeted(payload.1) {

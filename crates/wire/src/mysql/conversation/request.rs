@@ -13,6 +13,9 @@ use crate::mysql::sureness::{Doubt, Sureness};
 /// How much of a message is kept when others that wait have taken all the room.
 const CROWDED_KEPT: usize = 1024;
 
+/// A server that has answers for who does not wait sends them sooner, in nanoseconds.
+const QUIET_NS: u64 = 100_000_000;
+
 impl Conversation {
     pub(super) fn request(&mut self, message: Message<'_>, emit: Emit<'_>) -> Flow {
         if self.is_inside_answer(&message) {
@@ -29,7 +32,7 @@ impl Conversation {
             }
             return Flow::Lost;
         };
-        self.is_guessing &= !self.queue.is_empty();
+        self.is_guessing &= !self.is_quiet(&message);
         self.unasked.tell(emit);
         if self.queue.len() >= PENDING_MAX || self.answers_lost {
             self.give_up_answers(emit);
@@ -55,6 +58,12 @@ impl Conversation {
             self.begin(emit);
         }
         Flow::On
+    }
+
+    /// Whether no answer is under way. One who does not wait may have asked for what was lost, and not be answered yet.
+    fn is_quiet(&self, message: &Message<'_>) -> bool {
+        let since_ns = message.span.first.time_ns.saturating_sub(self.heard_ns);
+        self.queue.is_empty() && (!self.runs_ahead || since_ns >= QUIET_NS)
     }
 
     /// Whether a client's message belongs to the answer that is under way: a file, or a password.

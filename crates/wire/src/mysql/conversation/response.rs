@@ -13,6 +13,7 @@ const ROW_FOR_SURE: u64 = 256;
 
 impl Conversation {
     pub(super) fn response(&mut self, message: &Message<'_>, emit: Emit<'_>) -> Flow {
+        self.heard_ns = message.span.last.time_ns;
         if self.is_late_eof(message) {
             return Flow::On;
         }

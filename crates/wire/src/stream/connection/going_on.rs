@@ -152,10 +152,15 @@ impl<T> Connection<T> {
     fn settle_hole<R: Readers<Reader = T>>(&mut self, side: Side, until: u64, out: &mut Outlet<'_, R>) {
         let is_at_end = self.front(side).is_none();
         let mine = &mut self.halves[side as usize];
-        if is_at_end && until - mine.next == 1 && !mine.has_fin() {
+        let (since, is_whole) = (mine.ahead_since, until == mine.acknowledged());
+        if is_at_end && is_whole && until - mine.next == 1 && !mine.has_fin() {
             mine.guess_fin();
-        } else {
-            self.tell_missing(side, until, Missing::Lost, out);
+            return;
+        }
+        self.tell_missing(side, until, Missing::Lost, out);
+        if !is_whole {
+            // The rest is missing for as long.
+            self.halves[side as usize].ahead_since = since;
         }
     }
 
