@@ -315,9 +315,9 @@ fn prepared<'a>(id: u32, text: Option<&Text<'a>>) -> Cow<'a, [u8]> {
 }
 
 /// What stands at the beginning of the words for bytes that were not seen: no text has it by chance.
-const HOLE: &[u8] = b"[\xe2\x80\xa6";
+const HOLE: &[u8] = b"[...";
 
-/// A text, with `[…12 bytes not seen]` where some are missing.
+/// A text, with `[...12 bytes not seen]` where some are missing.
 #[must_use]
 pub fn told<'a>(text: &Text<'a>) -> Cow<'a, [u8]> {
     let known = text.holes.iter().map(|hole| hole.missing).fold(text.bytes.len() as u64, u64::saturating_add);

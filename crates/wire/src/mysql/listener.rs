@@ -11,7 +11,7 @@ pub const PORT: u16 = 3306;
 /// Connections that are known at once: some 400 bytes each in the table, 6 MiB.
 const CONNECTIONS_MAX: u32 = 16 << 10;
 /// Bytes that all dialogues may keep together. Beyond it those that were quiet for longest are given up.
-const MEMORY_MAX: usize = 40 << 20;
+const MEMORY_MAX: usize = 52 << 20;
 
 /// How much a listener may keep, of all connections together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
