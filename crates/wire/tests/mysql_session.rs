@@ -437,6 +437,55 @@ fn where_the_first_requests_are_lost_nobody_knows_yet_that_others_do_not_wait() 
 }
 
 #[test]
+fn what_was_lost_behind_an_execute_is_no_doubt_of_it_but_of_the_next_one() {
+    check(
+        "c prepare select ?
+         s prepared 1 0 1
+         s column ?
+         s eof
+         c long 1 half
+         c execute 1 00 01 fc00
+         drop c long 1 forgotten
+         s ok
+         c wait
+         c execute 1 00 00
+         s ok",
+        "shop: Prepare select ? as 1 -> ok
+         shop: Long Data 1 0 4 bytes
+         missed 20 bytes of the Client: Lost
+         shop: Execute 1 select ? (long half) -> ok [user, database or character set may have changed]
+         shop: Execute 1 select ? (?) -> ok [the parameters could not be read; the parameters may be others: requests were lost; user, database or character set may have changed; the answer may be another one's]",
+    );
+}
+
+#[test]
+fn midstream_what_no_client_sends_is_no_command() {
+    // The header of a compressed frame that was cut looks like one with the number 0.
+    let scene = packets("c hex 00 00 00\n c query select 1\n s ok");
+    let story = watched(&scene, true);
+    assert!(!story.contains("Sleep") && story.contains("Query select 1 -> ok"), "{story}");
+}
+
+#[test]
+fn midstream_an_answer_before_the_first_that_was_seen_may_be_missing() {
+    let scene = packets(
+        "c prepare select 1
+         c prepare select 2
+         S prepared 2 0 0
+         c wait
+         c execute 2",
+    );
+    assert_eq!(
+        watched(&scene, true).trim_end(),
+        lines(
+            "?: Prepare select 1 as 2 -> ok [joined midstream; the answer may be another one's]
+             ?: Prepare select 2 as nothing -> unseen [joined midstream; no answer was seen]
+             ?: Execute 2 select 1 () -> unseen [joined midstream; the statement may be another one; no answer was seen]"
+        )
+    );
+}
+
+#[test]
 fn a_statement_whose_number_is_a_guess_may_be_another_one() {
     check(
         "c prepare select 1
@@ -526,8 +575,8 @@ fn long_data_that_may_lack_a_piece_is_doubted() {
          shop: Long Data 1 0 4 bytes
          missed 15 bytes of the Client: Lost
          shop: Init DB shop -> ok [user, database or character set may have changed; the answer may be another one's]
-         shop: Execute 1 select ? (long half) -> ok [the parameters may be others: requests were lost; user, database or character set may have changed]
-         shop: Execute 1 select ? (0161) -> ok [user, database or character set may have changed]",
+         shop: Execute 1 select ? (long half) -> ok [the parameters may be others: requests were lost; user, database or character set may have changed; the answer may be another one's]
+         shop: Execute 1 select ? (0161) -> ok [user, database or character set may have changed; the answer may be another one's]",
     );
 }
 

@@ -314,7 +314,8 @@ fn prepared<'a>(id: u32, text: Option<&Text<'a>>) -> Cow<'a, [u8]> {
     Cow::Owned(unknown.into_bytes())
 }
 
-/// What stands at the beginning of the words for bytes that were not seen: no text has it by chance.
+/// What stands at the beginning of the words for bytes that were not seen: hardly a text has it by chance, and every
+/// character set has it.
 const HOLE: &[u8] = b"[...";
 
 /// A text, with `[...12 bytes not seen]` where some are missing.

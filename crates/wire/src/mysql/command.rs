@@ -89,6 +89,20 @@ impl Command {
         !matches!(self, Self::Quit | Self::StmtClose | Self::StmtSendLongData)
     }
 
+    /// Whether a client may send it: some have numbers only so that a server has a name for what it does.
+    pub(super) fn is_sent(self) -> bool {
+        !matches!(
+            self,
+            Self::Sleep
+                | Self::Connect
+                | Self::Time
+                | Self::DelayedInsert
+                | Self::ConnectOut
+                | Self::Daemon
+                | Self::Other(_)
+        )
+    }
+
     /// The shortest and the longest that its message can be, in bytes, the first byte included.
     pub(super) fn lengths(self) -> (u64, u64) {
         const ANY: u64 = u64::MAX;

@@ -43,7 +43,7 @@ impl Conversation {
             self.scratch = types;
             return;
         }
-        let (max, losses) = (self.limits.statements_bytes_max, self.statements.losses);
+        let (max, losses) = (self.limits.statements_bytes_max, request.losses);
         self.statements.change(id, max, |statement| {
             if !request.holes.is_empty() {
                 // Other types may have been in what is missing.
@@ -143,7 +143,7 @@ impl Conversation {
         );
         sureness.doubt_if(request.sureness.has(Doubt::RequestTooLong), Doubt::RequestTooLong);
         sureness.doubt_if(request.sureness.has(Doubt::AnswerInferred), Doubt::StatementInferred);
-        let (length, losses) = (text(request).length, self.statements.losses);
+        let (length, losses) = (text(request).length, request.losses);
         let statement = Statement {
             types_loss: losses,
             seen_loss: losses,
@@ -161,7 +161,7 @@ impl Conversation {
 
     fn executed(&mut self, request: &Asked, answering: &Answering, id: u32) {
         let is_fetch = request.command() == Command::StmtFetch;
-        let losses = self.statements.losses;
+        let losses = request.losses;
         self.statements.change(id, self.limits.statements_bytes_max, |statement| {
             if !is_fetch {
                 statement.longs = Vec::new();
@@ -342,7 +342,7 @@ impl<'a> Reading<'a> {
     ) -> Option<R> {
         let loss = self.statements.get(self.id).map_or(0, |statement| statement.types_loss);
         let seen = self.statements.get(self.id).map_or(0, |statement| statement.seen_loss);
-        let losses = self.statements.losses;
+        let losses = self.request.losses;
         let is_inferred = seen != losses || loss != losses && !self.sends_types();
         sureness.doubt_if(is_inferred && self.place_holders() != Some(0), Doubt::ParametersInferred);
         read(types)

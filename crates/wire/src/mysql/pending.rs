@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use super::command::Command;
 use super::place::{Hole, Span};
-use super::sureness::Sureness;
+use super::sureness::{Doubt, Sureness};
 
 /// Commands that wait for their answers. Clients that do not wait send some hundreds ahead.
 pub(super) const PENDING_MAX: usize = 4096;
@@ -36,6 +36,8 @@ pub(super) struct Request {
     pub(super) span: Span,
     pub(super) last_sequence: u8,
     pub(super) sureness: Sureness,
+    /// How often requests had been lost when it was asked.
+    pub(super) losses: u32,
 }
 
 impl Request {
@@ -87,6 +89,15 @@ impl Queue {
         match self.waiting.front_mut()? {
             Pending::Request(request) => Some(request),
             Pending::Unseen => None,
+        }
+    }
+
+    /// Which answer is whose is a guess, of all that wait.
+    pub(super) fn doubt_answers(&mut self) {
+        for pending in &mut self.waiting {
+            if let Pending::Request(request) = pending {
+                request.sureness.doubt_if(request.command().has_answer(), Doubt::AnswerInferred);
+            }
         }
     }
 

@@ -43,7 +43,7 @@ pub(super) fn is_command(segment: &[u8], care: Care) -> bool {
     let (Some(length), Some(0), Some(code)) = (bytes.number(3), bytes.u8(), bytes.u8()) else { return false };
     let (command, rest) = (Command::from_code(code), bytes.0);
     let (shortest, longest) = command.lengths();
-    if matches!(command, Command::Other(_)) || length < shortest || length > longest {
+    if !command.is_sent() || length < shortest || length > longest {
         return false;
     }
     let seen = rest.len() as u64 + 1;
@@ -58,7 +58,7 @@ pub(super) fn is_command(segment: &[u8], care: Care) -> bool {
 
 /// Whether another command begins there: a client that does not wait for answers.
 fn follows(rest: &[u8]) -> bool {
-    rest.len() > 4 && rest[3] == 0 && !matches!(Command::from_code(rest[4]), Command::Other(_))
+    rest.len() > 4 && rest[3] == 0 && Command::from_code(rest[4]).is_sent()
 }
 
 /// Whether the message cannot well be anything else.

@@ -140,14 +140,15 @@ impl Points {
         for (point, asked_ns) in asked {
             let at = |offset| self.at(Role::Server, offset).find(|(other, _)| *other == point);
             let (first, last) = (at(waiting.answered.first.offset), at(waiting.answered.last.offset));
-            is_complete &= last.is_some();
+            // After a loss on the way the last byte may be there before the first.
+            is_complete &= first.is_some() && last.is_some();
             let Some((_, first_ns)) = first else { continue };
             let took = first_ns.saturating_sub(asked_ns);
             timing.points += 1;
             shortest = Some(shortest.map_or(took, |known| known.min(took)));
             if timing.first_ns.is_none_or(|known| took >= known) {
                 timing.first_ns = Some(took);
-                timing.whole_ns = last.map(|(_, last_ns)| last_ns.saturating_sub(asked_ns));
+                timing.whole_ns = last.map(|(_, last_ns)| last_ns.max(first_ns).saturating_sub(asked_ns));
             }
         }
         if timing.points == 0 {
@@ -166,5 +167,40 @@ impl Points {
             let earlier = self.seen.iter().take(nth).any(|other| holds(other) && other.1.point == one.point);
             (!earlier).then_some((one.point, one.time_ns))
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::place::Mark;
+    use super::*;
+    use crate::stream::Seen;
+
+    #[test]
+    fn a_point_that_sees_the_end_of_an_answer_first_is_waited_for() {
+        let mut points = Points::default();
+        let mut saw = |role, point, from, to, time_ns| {
+            points.saw(role, &Sighting { point, from, to, time_ns, seen: Seen::First });
+        };
+        saw(Role::Client, 9, 0, 1, 0);
+        for (point, time_ns) in [(0, 100), (1, 200)] {
+            saw(Role::Client, point, 0, 10, time_ns);
+        }
+        saw(Role::Server, 1, 0, 3000, 300);
+        saw(Role::Server, 0, 2000, 3000, 900);
+        let span = |first, last, time_ns| Span {
+            first: Mark { offset: first, time_ns },
+            last: Mark { offset: last, time_ns },
+        };
+        points.waiting.push_back(Waiting {
+            number: 1,
+            asked: span(0, 9, 100),
+            answered: span(0, 2999, 300),
+            until_ns: PATIENCE_NS,
+        });
+        assert_eq!(points.settled(900, false), None);
+        points.saw(Role::Server, &Sighting { point: 0, from: 0, to: 2000, time_ns: 950, seen: Seen::Again });
+        let timing = Timing { first_ns: Some(850), whole_ns: Some(850), server_ns: Some(100), points: 2 };
+        assert_eq!(points.settled(950, false), Some((1, timing)));
     }
 }

@@ -40,10 +40,12 @@ impl Conversation {
             self.is_guessing |= self.runs_ahead;
         }
         match self.queue.back() {
+            // Answers before the first one that was seen are not known to be missing.
+            Some(Pending::Request(_)) if self.is_midstream && self.heard_ns == 0 => self.may_run_ahead(),
             Some(Pending::Request(_)) => self.runs_ahead = true,
             // What was lost may be a request that is not answered yet.
-            Some(Pending::Unseen) => self.is_guessing |= !self.swallowed.is_begun(),
-            None => {}
+            Some(Pending::Unseen) if !self.swallowed.is_begun() => self.may_run_ahead(),
+            _ => {}
         }
         let request = self.take_request(Command::from_code(code), message);
         emit(Event::Asked(Asked {
@@ -64,6 +66,12 @@ impl Conversation {
     fn is_quiet(&self, message: &Message<'_>) -> bool {
         let since_ns = message.span.first.time_ns.saturating_sub(self.heard_ns);
         self.queue.is_empty() && (!self.runs_ahead || since_ns >= QUIET_NS)
+    }
+
+    /// As far as can be seen, the client did not wait for an answer, or that was lost.
+    fn may_run_ahead(&mut self) {
+        (self.runs_ahead, self.is_guessing) = (true, true);
+        self.queue.doubt_answers();
     }
 
     /// Whether a client's message belongs to the answer that is under way: a file, or a password.
@@ -105,11 +113,22 @@ impl Conversation {
         sureness.doubt_if(is_cut, Doubt::RequestCut);
         sureness.doubt_if(is_long || is_crowded, Doubt::RequestTooLong);
         sureness.doubt_if(self.is_guessing && command.has_answer(), Doubt::AnswerInferred);
+        let losses = self.statements.losses;
         let text_at = self.text_at(command, &body);
         for hole in &mut holes {
             hole.at = hole.at.saturating_sub(text_at);
         }
-        Request { command: Some(command), body, text_at, length, holes, span, last_sequence, sureness }
+        Request {
+            command: Some(command),
+            body,
+            text_at,
+            length,
+            holes,
+            span,
+            last_sequence,
+            sureness,
+            losses,
+        }
     }
 
     /// Where the text begins.
@@ -126,6 +145,10 @@ impl Conversation {
         if matches!(self.phase, Phase::Commands) {
             self.is_context_inferred = true;
             self.statements.losses = self.statements.losses.wrapping_add(1);
+            if matches!(self.queue.back(), Some(Pending::Request(_))) && !self.answers_lost {
+                // The requests before it are the next to be answered, so only those behind it are doubted.
+                self.runs_ahead = true;
+            }
             self.is_guessing |= self.runs_ahead;
             self.queue.push_unseen();
         }
