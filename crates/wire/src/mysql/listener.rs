@@ -10,8 +10,9 @@ use crate::tls::{HELD_BYTES, KeyLog};
 pub const PORT: u16 = 3306;
 /// Connections that are known at once: some 400 bytes each in the table, 6 MiB.
 const CONNECTIONS_MAX: u32 = 16 << 10;
-/// Bytes that all dialogues may keep together. Beyond it those that were quiet for longest are given up.
-const MEMORY_MAX: usize = 52 << 20;
+/// Bytes that all dialogues may keep together. Beyond it those that were quiet for longest are given up, but for the last
+/// one, which has bounds of its own.
+const MEMORY_MAX: usize = 40 << 20;
 
 /// How much a listener may keep, of all connections together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,6 +58,8 @@ pub struct Listener {
 struct Shared {
     options: Options,
     numbers: u64,
+    /// Dialogues that are kept now.
+    dialogues: u64,
     timed: u64,
     /// Connections that are not MySQL's.
     others: u64,
@@ -87,7 +90,7 @@ impl Listener {
             waiting_per_connection: usual.waiting_per_connection.min(bounds.waiting_bytes),
             waiting_in_all: bounds.waiting_bytes,
         };
-        let shared = Shared { options, numbers: 0, timed: 0, others: 0, memory: 0 };
+        let shared = Shared { options, numbers: 0, dialogues: 0, timed: 0, others: 0, memory: 0 };
         let (streams, keys) = (Streams::new(limits, seed), KeyLog::new());
         Self { streams, shared, keys, memory_max: bounds.memory_bytes }
     }
@@ -102,7 +105,10 @@ impl Listener {
     pub fn packet(&mut self, point: usize, time_ns: u64, packet: &Packet<'_>, hear: &mut dyn Hear) {
         let mut ears = Ears { shared: &mut self.shared, keys: &self.keys, hear };
         self.streams.take(point, time_ns, packet, &mut ears);
-        while ears.shared.memory > self.memory_max && self.streams.give_up_oldest(&mut ears) {}
+        while ears.shared.memory > self.memory_max
+            && ears.shared.dialogues > 1
+            && self.streams.give_up_oldest(&mut ears)
+        {}
     }
 
     /// Nothing has come for a while, by this clock: what waits for more goes on.
@@ -144,6 +150,7 @@ impl Shared {
             Interest::More => dialogue.memory(),
             Interest::Nothing => {
                 self.others += 1;
+                self.dialogues -= 1;
                 0
             }
         };
@@ -174,6 +181,7 @@ impl Readers for Ears<'_> {
             return None;
         }
         self.shared.numbers += 1;
+        self.shared.dialogues += 1;
         let dialogue = Dialogue::new(self.shared.numbers, *ends, server, self.shared.options.limits);
         Some(Box::new(dialogue))
     }
@@ -198,6 +206,7 @@ impl Readers for Ears<'_> {
     fn end(&mut self, dialogue: &mut Box<Dialogue>, how: End) -> Interest {
         dialogue.end(how, &mut self.room());
         self.shared.memory -= dialogue.counted;
+        self.shared.dialogues -= 1;
         Interest::Nothing
     }
 }
