@@ -189,6 +189,7 @@ fn a_mask_hides_values_and_nothing_else() {
     check_mask("select -1.5e-3, 1-2, .5, t.5, t1.c1", "select -?, ?-?, ?, t.5, t1.c1");
     check_mask("select a is null, b is not TRUE, null, false", "select a is null, b is not TRUE, ?, ?");
     check_mask("insert into t values (1, NULL)", "insert into t values (?, ?)");
+    check_mask("select null.1, true.x, null. x, a.null", "select null.1, true.x, ?. x, a.null");
     check_mask("a int not null default 5", "a int not null default ?");
     check_mask("grant all on *.* to 'u'@'h' identified by 'pw'", "grant all on *.* to ?@? identified by ?");
     check_mask("select ?, @a1, @@b2, $$secret$$", "select ?, @a1, @@b2, ?");

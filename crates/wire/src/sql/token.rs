@@ -67,7 +67,7 @@ pub struct Tokens<'a> {
 enum Before {
     /// A name: a dot after it separates.
     Name,
-    /// That dot, or `@`: digits after it are a name.
+    /// That dot, or `@`: what begins with a digit or a `$` after it is a name.
     Separator,
     Other,
 }
@@ -106,9 +106,10 @@ impl<'a> Tokens<'a> {
 
     #[inline]
     fn word(&self, rest: &[u8]) -> (Kind, usize) {
-        if let [b'x' | b'X' | b'b' | b'B' | b'n' | b'N', b'\'', ..] = rest
-            && self.before != Before::Separator
-        {
+        if self.before == Before::Separator {
+            return (Kind::Word, run(rest, Class::is_name));
+        }
+        if let [b'x' | b'X' | b'b' | b'B' | b'n' | b'N', b'\'', ..] = rest {
             return (Kind::String, self.quoted(rest, 1));
         }
         if rest.first() == Some(&b'$')
@@ -208,6 +209,11 @@ const fn class(byte: u8) -> Class {
         b'?' => Class::Question,
         _ => Class::Other,
     }
+}
+
+/// Whether a byte may be part of a name without quotes.
+pub(super) fn is_name(byte: u8) -> bool {
+    CLASS[usize::from(byte)].is_name()
 }
 
 /// How many bytes from the start are of a class.
