@@ -6,14 +6,18 @@ mod common;
 
 use byway_lab::{Iptables, Lab};
 use common::engines::{accepts, addresses, answers, raise, topology, until_reaching, until_told, until_well};
-use common::{Ear, log, run};
+use common::{Ear, attempt, log, run};
 
 /// What the agent says when it has found the bus.
 const HEARS: &str = "hearing from the system bus what firewalld does";
 
-/// Runs a script among the files of a host's engine, where firewalld is.
+/// A script that runs among the files of a host's engine, where firewalld is.
+fn among_engines_files(script: &str) -> String {
+    format!("nsenter --target $(cat /run/docker.pid) --mount -- sh -ec \"{script}\"")
+}
+
 fn beside_engine(lab: &Lab, host: &str, script: &str) -> String {
-    run(lab, host, &format!("nsenter --target $(cat /run/docker.pid) --mount -- sh -ec \"{script}\""))
+    run(lab, host, &among_engines_files(script))
 }
 
 /// Starts a bus and firewalld. Docker asks for them when it starts, so it is started anew.
@@ -25,9 +29,14 @@ fn start_firewalld(lab: &Lab, host: &str, backend: &str) {
         host,
         &format!(
             "{choose}; mkdir -p /run/dbus; dbus-uuidgen --ensure; dbus-daemon --system --fork --nopidfile; \
-             firewalld --nopid > /run/firewalld.log 2>&1; firewall-cmd --state"
+             firewalld --nopid > /run/firewalld.log 2>&1"
         ),
     );
+    // It goes to the background before it is on the bus.
+    Ear::open(lab, host).until("firewalld runs", || {
+        let out = attempt(lab, host, &among_engines_files("firewall-cmd --state"));
+        if out.status.success() { Ok(()) } else { Err(String::from_utf8_lossy(&out.stderr).into_owned()) }
+    });
     lab.stop_engine(host).unwrap();
     lab.start_engine(host).unwrap();
     run(lab, host, &format!("docker start {}", host.replace("docker", "c")));
