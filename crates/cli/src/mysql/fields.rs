@@ -312,7 +312,7 @@ fn write_long(text: &[u8], charset: Charset, out: &mut Out) -> io::Result<bool> 
         tshark(part, charset, &mut out.buffer);
         out.make_room()?;
         // There the text is over, as tshark has it.
-        if part.contains(&0) {
+        if part.len() < text.len() && part.contains(&0) {
             break;
         }
     }

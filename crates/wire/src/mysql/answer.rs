@@ -123,16 +123,23 @@ impl Answering {
         self.span.get_or_insert(span).last = span.last;
     }
 
-    /// Steps over whole rows in one go. Only between messages, and with rows to come.
-    pub(super) fn pass_rows(&mut self, feed: &mut Feed<'_>, sequence: &mut u8) {
+    /// Steps over whole definitions of columns, or rows, in one go. Only between messages.
+    pub(super) fn pass(&mut self, feed: &mut Feed<'_>, sequence: &mut u8) {
         let (mut rest, before) = (feed.bytes, *sequence);
         while let [a, b, c, number, first, ..] = rest {
             let length = u32::from_le_bytes([*a, *b, *c, 0]);
-            let is_row = *first < EOF && *number == *sequence && length > 0 && u64::from(length) < FULL;
-            let Some(next) = rest.get(4 + length as usize..).filter(|_| is_row) else { break };
+            let is_plain = *first < EOF && *number == *sequence && length > 0 && u64::from(length) < FULL;
+            let Some(next) = rest.get(4 + length as usize..).filter(|_| is_plain) else { break };
+            match &mut self.state {
+                State::Rows => {
+                    self.rows += 1;
+                    self.row_bytes += u64::from(length);
+                }
+                State::Definitions(left) if *left > 1 => *left -= 1,
+                State::Definitions(_) => self.state = State::DefinitionsEnd,
+                _ => break,
+            }
             rest = next;
-            self.rows += 1;
-            self.row_bytes += u64::from(length);
             *sequence = sequence.wrapping_add(1);
         }
         let passed = feed.bytes.len() - rest.len();

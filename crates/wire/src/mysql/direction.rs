@@ -148,7 +148,7 @@ impl Messages {
         }
         loop {
             if self.role == Role::Server && self.framing.is_between() {
-                conversation.pass_rows(feed);
+                conversation.pass(feed);
             }
             let Some(message) = self.framing.take(feed) else { return Flow::On };
             match conversation.message(self.role, message, emit) {

@@ -81,10 +81,11 @@ impl Conversation {
         Flow::Lost
     }
 
-    /// Steps over whole rows of the answer under way.
-    pub(in crate::mysql) fn pass_rows(&mut self, feed: &mut Feed<'_>) {
-        if self.answering.state == State::Rows && self.late_eof.is_none() {
-            self.answering.pass_rows(feed, &mut self.expected);
+    /// Steps over whole definitions of columns, or rows, of the answer under way.
+    pub(in crate::mysql) fn pass(&mut self, feed: &mut Feed<'_>) {
+        let has_many = matches!(self.answering.state, State::Rows | State::Definitions(_));
+        if has_many && self.late_eof.is_none() {
+            self.answering.pass(feed, &mut self.expected);
         }
     }
 
