@@ -16,8 +16,9 @@ pub(super) const HEADER: usize = 7;
 pub(super) const ZSTD_MAGIC: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
 /// The widest window of a Zstandard frame that is opened: what every decoder must be able to (RFC 8878, 3.1.1.1.2).
 const ZSTD_WINDOW_MAX: u64 = 8 << 20;
-/// Room that is kept for the next frame. Servers and clients cut at 16 KiB mostly, and a frame holds 16 MiB at most.
-const ROOM_KEPT: usize = 64 << 10;
+/// The most plain bytes that a frame is opened to in one piece, and checked before any of them are read. Servers and
+/// clients cut at 16 KiB mostly; but a frame may hold 16 MiB, and those are opened piece by piece, of this size.
+const PIECE: usize = 64 << 10;
 
 /// How a connection is compressed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,20 +36,38 @@ pub(super) struct Compressed {
     zlib: Option<Box<Decompress>>,
     header: [u8; HEADER],
     header_filled: usize,
+    /// How many bytes of the frame are to come.
     left: usize,
+    /// How many plain bytes of it have not been handed out.
+    owed: usize,
     first: Mark,
     held: Vec<u8>,
     plain: Vec<u8>,
+    /// Nothing more can be read of this frame.
     is_holed: bool,
 }
 
-/// What came out of one frame.
+/// What came out of a frame.
 #[derive(Debug)]
 pub(super) enum Opened<'a> {
-    /// Its bytes.
+    /// Its bytes, all or the next ones.
     Plain(Feed<'a>),
-    /// It could not be opened: that many bytes are missing.
+    /// The rest of it could not be opened: that many bytes are missing.
     Missing(u64, Mark),
+}
+
+/// What the next bytes are good for.
+enum Step<'a> {
+    /// More must come.
+    Wait,
+    /// The frame ends without more plain bytes.
+    Ended,
+    /// These are plain as they are.
+    Stored(&'a [u8]),
+    /// There is something in `plain`.
+    Plain,
+    /// The frame ends, and that many plain bytes are missing.
+    Missing(u64),
 }
 
 /// The header of a frame.
@@ -71,8 +90,8 @@ impl Header {
         bytes.first_chunk().copied().map(Self::of)
     }
 
-    fn plain_length(self) -> u64 {
-        if self.original == 0 { self.length as u64 } else { self.original as u64 }
+    fn plain_length(self) -> usize {
+        if self.original == 0 { self.length } else { self.original }
     }
 }
 
@@ -84,6 +103,7 @@ impl Compressed {
             header: [0; HEADER],
             header_filled: 0,
             left: 0,
+            owed: 0,
             first: Mark::default(),
             held: Vec::new(),
             plain: Vec::new(),
@@ -103,69 +123,133 @@ impl Compressed {
         self.header_filled = 0;
     }
 
-    /// The next frame, if it is there whole; takes its bytes from `feed`, and all of them if it is not.
+    /// The next plain bytes, if there are any; takes the bytes of `feed` that they came from, and all of them if there
+    /// are none.
     pub(super) fn take<'s, 'a: 's>(&'s mut self, feed: &mut Feed<'a>) -> Option<Opened<'s>> {
-        if self.header_filled < HEADER {
-            if feed.bytes.is_empty() {
+        // Ends: every round takes bytes or ends a frame, and a frame begins with bytes.
+        let step = loop {
+            if self.header_filled < HEADER && !self.begin(feed) {
                 return None;
             }
-            self.begin(feed);
-            if self.header_filled < HEADER {
-                return None;
+            match self.step(feed) {
+                Step::Ended => self.header_filled = 0,
+                step => break step,
             }
-        }
-        let bytes = feed.split(self.left);
-        self.left -= bytes.len();
-        let is_borrowed = self.held.is_empty() && self.left == 0 && !self.is_holed;
-        if !is_borrowed {
-            self.held.extend_from_slice(bytes);
-        }
-        if self.left > 0 {
-            return None;
-        }
-        self.header_filled = 0;
-        Some(self.open(is_borrowed.then_some(bytes), feed.last()))
+        };
+        let last = feed.last();
+        let bytes = match step {
+            Step::Wait | Step::Ended => return None,
+            Step::Missing(bytes) => return Some(Opened::Missing(bytes, last)),
+            Step::Stored(bytes) => bytes,
+            Step::Plain => &self.plain,
+        };
+        let place = Place::Within(self.first.offset, last.offset);
+        Some(Opened::Plain(Feed { bytes, place, time_ns: last.time_ns }))
     }
 
-    fn begin(&mut self, feed: &mut Feed<'_>) {
+    /// Takes a header; whether it is there whole.
+    fn begin(&mut self, feed: &mut Feed<'_>) -> bool {
+        if feed.bytes.is_empty() {
+            return false;
+        }
         if self.header_filled == 0 {
             self.first = feed.first();
         }
         let bytes = feed.split(HEADER - self.header_filled);
         self.header[self.header_filled..][..bytes.len()].copy_from_slice(bytes);
         self.header_filled += bytes.len();
-        if self.header_filled == HEADER {
-            self.left = Header::of(self.header).length;
-            self.is_holed = false;
-            for buffer in [&mut self.held, &mut self.plain] {
-                buffer.clear();
-                buffer.shrink_to(ROOM_KEPT);
+        if self.header_filled < HEADER {
+            return false;
+        }
+        let header = Header::of(self.header);
+        (self.left, self.owed) = (header.length, header.plain_length());
+        self.is_holed = header.original > room(header.length);
+        for buffer in [&mut self.held, &mut self.plain] {
+            buffer.clear();
+            buffer.shrink_to(PIECE);
+        }
+        if let Some(zlib) = self.zlib.as_mut().filter(|_| header.original > 0) {
+            zlib.reset(true);
+        }
+        true
+    }
+
+    fn step<'a>(&mut self, feed: &mut Feed<'a>) -> Step<'a> {
+        let header = Header::of(self.header);
+        if self.is_holed {
+            self.left -= feed.split(self.left).len();
+            return self.ended();
+        }
+        if header.original == 0 {
+            let stored = feed.split(self.left);
+            self.left -= stored.len();
+            self.owed -= stored.len();
+            return if stored.is_empty() { self.ended() } else { Step::Stored(stored) };
+        }
+        let is_opened = match self.compression {
+            Compression::Zlib if header.original > PIECE => self.open_piece(feed),
+            _ => self.open_whole(feed),
+        };
+        match is_opened {
+            Some(true) => Step::Plain,
+            Some(false) => self.ended(),
+            None => {
+                self.is_holed = true;
+                self.step(feed)
             }
         }
     }
 
-    fn open<'a>(&'a mut self, borrowed: Option<&'a [u8]>, last: Mark) -> Opened<'a> {
-        let header = Header::of(self.header);
-        let missing = Opened::Missing(header.plain_length(), last);
-        if self.is_holed {
-            return missing;
+    /// What it means that there are no more plain bytes for now.
+    fn ended(&mut self) -> Step<'static> {
+        if self.left > 0 {
+            return Step::Wait;
         }
-        let place = Place::Within(self.first.offset, last.offset);
-        let sealed = borrowed.unwrap_or(&self.held);
-        if header.original == 0 {
-            return Opened::Plain(Feed { bytes: sealed, place, time_ns: last.time_ns });
+        self.header_filled = 0;
+        match self.owed {
+            0 => Step::Ended,
+            missing => Step::Missing(missing as u64),
         }
-        let is_open = match self.compression {
+    }
+
+    /// Opens a frame when it is there whole: whether it is; `None` if it cannot be opened.
+    fn open_whole(&mut self, feed: &mut Feed<'_>) -> Option<bool> {
+        let bytes = feed.split(self.left);
+        self.left -= bytes.len();
+        let is_borrowed = self.held.is_empty() && self.left == 0;
+        if !is_borrowed {
+            self.held.extend_from_slice(bytes);
+        }
+        if self.left > 0 || self.owed == 0 {
+            return Some(false);
+        }
+        let sealed = if is_borrowed { bytes } else { &self.held };
+        match self.compression {
             Compression::Zlib => {
                 let zlib = self.zlib.get_or_insert_with(|| Box::new(Decompress::new(true)));
-                unzip(zlib, sealed, header.original, &mut self.plain)
+                unzip(zlib, sealed, self.owed, &mut self.plain)?;
             }
-            Compression::Zstd => unzstd(sealed, header.original, &mut self.plain),
-        };
-        match is_open {
-            Some(()) => Opened::Plain(Feed { bytes: &self.plain, place, time_ns: last.time_ns }),
-            None => missing,
+            Compression::Zstd => unzstd(sealed, self.owed, &mut self.plain)?,
         }
+        self.owed = 0;
+        Some(true)
+    }
+
+    /// Opens as much as there is and as fits into a piece: whether that is anything; `None` if it cannot be opened.
+    fn open_piece(&mut self, feed: &mut Feed<'_>) -> Option<bool> {
+        let zlib = self.zlib.get_or_insert_with(|| Box::new(Decompress::new(true)));
+        let sealed = &feed.bytes[..self.left.min(feed.bytes.len())];
+        self.plain.clear();
+        self.plain.reserve_exact(PIECE);
+        let before = zlib.total_in();
+        let status = zlib.decompress_vec(sealed, &mut self.plain, FlushDecompress::None).ok()?;
+        let taken = usize::try_from(zlib.total_in() - before).ok()?;
+        feed.split(taken);
+        self.left -= taken;
+        self.owed = self.owed.checked_sub(self.plain.len())?;
+        let is_stuck = taken == 0 && self.plain.is_empty() && (self.left == 0 || !feed.bytes.is_empty());
+        let is_short = status == Status::StreamEnd && self.owed > 0;
+        (!is_stuck && !is_short).then_some(!self.plain.is_empty())
     }
 
     /// Tries to step over missing bytes: what became of the frame, or `Err` if the next one's beginning is not known.
@@ -177,19 +261,14 @@ impl Compressed {
         }
         self.left -= missing;
         self.is_holed = true;
-        if self.left > 0 {
-            return Ok(None);
+        match self.ended() {
+            Step::Missing(bytes) => Ok(Some((bytes, at))),
+            _ => Ok(None),
         }
-        self.header_filled = 0;
-        Ok(Some((Header::of(self.header).plain_length(), at)))
     }
 }
 
 fn unzip(zlib: &mut Decompress, sealed: &[u8], original: usize, plain: &mut Vec<u8>) -> Option<()> {
-    if original > room(sealed.len()) {
-        return None;
-    }
-    zlib.reset(true);
     plain.reserve_exact(original);
     let status = zlib.decompress_vec(sealed, plain, FlushDecompress::Finish).ok()?;
     (status == Status::StreamEnd && plain.len() == original).then_some(())
