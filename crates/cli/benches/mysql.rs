@@ -16,12 +16,15 @@ mod rig;
 #[path = "../../fabric/benches/verdict/mod.rs"]
 mod verdict;
 
+use std::ffi::OsStr;
+use std::io::{BufRead as _, BufReader};
 use std::process::{Command, ExitCode, Stdio};
 
 use cost::{Cost, cost};
 use loads::Load;
 use verdict::{Samples, Sheet, Unit};
 
+const BYWAY: &str = env!("CARGO_BIN_EXE_byway");
 /// How often each is measured. The first time, when the file may come from the disk, is thrown away.
 const ROUNDS: usize = 6;
 /// The CPU time for text statements, beside that of tcpdump, which only reads and writes.
@@ -44,16 +47,22 @@ const fn way(what: &'static str, arguments: &'static [&'static str], limit: Opti
 }
 
 const QUERIES: Way = way("-e mysql.query", &["-T", "fields", "-e", "mysql.query"], Some(TEXTS_LIMIT));
+/// It is about memory: most of what they cost is writing them out, which tcpdump does not.
+const LARGE: Way = way("-e mysql.query", &["-T", "fields", "-e", "mysql.query"], None);
 const STATEMENTS: Way =
     way("-e byway.statement", &["-T", "fields", "-e", "byway.statement"], Some(EXECUTIONS_LIMIT));
+const TOP: Way = way("--top", &["--top"], Some(EXECUTIONS_LIMIT));
 const LINES: Way = way("lines for people", &[], None);
 const OBJECTS: Way = way("--json", &["--json"], None);
 
 fn main() -> ExitCode {
+    if cost::was_errand() {
+        return ExitCode::SUCCESS;
+    }
     let mut sheet = Sheet::new("byway mysql: captures of MariaDB and 64 clients, and live");
-    files(&mut sheet, "text statements", &loads::texts(), &[QUERIES, STATEMENTS, LINES, OBJECTS]);
-    files(&mut sheet, "executions", &loads::executions(), &[STATEMENTS, LINES, OBJECTS]);
-    files(&mut sheet, "statements of up to 33 MB", &loads::large(), &[QUERIES]);
+    files(&mut sheet, "text statements", &loads::texts(), &[QUERIES, STATEMENTS, TOP, LINES, OBJECTS]);
+    files(&mut sheet, "executions", &loads::executions(), &[STATEMENTS, TOP, LINES, OBJECTS]);
+    files(&mut sheet, "statements of up to 33 MB", &loads::large(), &[LARGE]);
     live::measure(&mut sheet);
     sheet.finish()
 }
@@ -64,11 +73,13 @@ fn files(sheet: &mut Sheet, name: &str, load: &Load, ways: &[Way]) {
     let count = load.sent.queries + load.sent.executions;
     sheet.part(&format!("{count} {name}, {megabytes} MB, {}", load.capture.display()));
     let (mut peer, mut costs) = (Vec::new(), vec![Vec::new(); ways.len()]);
+    let file = load.capture.as_os_str();
     for _ in 0..ROUNDS {
-        let mut tcpdump = Command::new("tcpdump");
-        peer.push(cost(tcpdump.arg("-r").arg(&load.capture).args(["-w", "/dev/null"])));
+        peer.push(cost("tcpdump", &["-r".as_ref(), file, "-w".as_ref(), "/dev/null".as_ref()]));
         for (way, costs) in ways.iter().zip(&mut costs) {
-            costs.push(cost(byway(load).args(way.arguments).stdout(Stdio::null())));
+            let mut arguments: Vec<&OsStr> = vec!["mysql".as_ref(), "-n".as_ref(), "-r".as_ref(), file];
+            arguments.extend(way.arguments.iter().map(OsStr::new));
+            costs.push(cost(BYWAY, &arguments));
         }
     }
     let cpu = |costs: &[Cost]| costs.iter().skip(1).map(|cost| cost.cpu_seconds).collect::<Samples>();
@@ -87,20 +98,19 @@ fn files(sheet: &mut Sheet, name: &str, load: &Load, ways: &[Way]) {
     sheet.said(&printed(load));
 }
 
-fn byway(load: &Load) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_byway"));
-    command.args(["mysql", "-n", "-r"]).arg(&load.capture);
-    command
-}
-
 /// Every statement is printed: as many as the clients counted.
 fn printed(load: &Load) -> String {
-    let lines = |fields: &[&str], command: &[u8]| {
-        let out = byway(load).args(["-T", "fields", "-e", "mysql.command"]).args(fields).output().unwrap();
-        out.stdout.split(|byte| *byte == b'\n').filter(|line| line.starts_with(command)).count()
+    let lines = |field: &str, command: &[u8]| {
+        let fields = ["-T", "fields", "-e", "mysql.command", "-e", field];
+        let mut byway = Command::new(BYWAY);
+        byway.args(["mysql", "-n", "-r"]).arg(&load.capture).args(fields).stdout(Stdio::piped());
+        let mut child = byway.spawn().unwrap();
+        let out = BufReader::new(child.stdout.take().unwrap());
+        let count = out.split(b'\n').filter(|line| line.as_ref().unwrap().starts_with(command)).count();
+        assert!(child.wait().unwrap().success());
+        count
     };
-    let queries = lines(&["-e", "mysql.query"], b"3\t");
-    let executions = lines(&["-e", "byway.statement"], b"23\t");
+    let (queries, executions) = (lines("mysql.query", b"3\t"), lines("byway.statement", b"23\t"));
     assert_eq!((queries, executions), (load.sent.queries, load.sent.executions), "each is printed once");
     format!("{queries} queries and {executions} executions are printed, as many as the clients have sent")
 }

@@ -22,10 +22,12 @@ use super::watch::{WatchError, link_type, refused, socket as packet_socket};
 
 mod frame;
 mod memory;
+mod precedence;
 mod rings;
 mod socket;
 
 pub use frame::{BadBlock, Clock, Direction, Frame};
+pub use precedence::take_precedence;
 pub use rings::{Event, RINGS_MAX, RingId, Rings};
 
 use frame::{Cursor, Header};

@@ -2,15 +2,15 @@
 //! that the server has logged must be printed, letter for letter.
 
 use std::fs::File;
+use std::io::Read as _;
 use std::os::unix::fs::FileExt as _;
-use std::process::Stdio;
-use std::time::{Duration, Instant};
+use std::process::{Child, Stdio};
+use std::time::Instant;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use crate::common::PATIENCE;
-use crate::cost::{Cost, ended};
 use crate::rig::clients;
 use crate::rig::log;
 use crate::rig::stage::{CLIENTS, PORT, Road, SERVER, SERVER_V4, Stage};
@@ -20,27 +20,31 @@ use crate::verdict::{Samples, Sheet, Unit};
 const ROUNDS: usize = 4;
 /// Some seconds of statements.
 const LOAD: [&str; 2] = ["threads=64", "count=96000"];
-/// In MiB. The ring in the kernel, 8 MiB, counts as well.
+/// In MiB, with what was used of the ring.
 const MEMORY_LIMIT: f64 = 64.0;
 
 pub(crate) fn measure(sheet: &mut Sheet) {
     let stage = Stage::raise(Road::Plain);
     let (mut alone, mut beside, mut lost) = (Samples::default(), Samples::default(), Samples::default());
-    let mut memory = Samples::default();
+    let (mut memory, mut last_words) = (Samples::default(), Vec::new());
     for _ in 0..ROUNDS {
         alone.add(load(&stage));
         let skipped = stage.log_bytes();
-        let (rate, printed, cost) = listened(&stage);
-        let (logged, missing) = compared(&stage.log_from(skipped), &printed);
-        beside.add(rate);
+        let heard = listened(&stage);
+        let (logged, missing) = compared(&stage.log_from(skipped), &heard.printed);
+        beside.add(heard.rate);
         lost.add(100.0 * f64::from(missing) / f64::from(logged));
-        memory.add(cost.memory_mebibytes);
+        memory.add(heard.memory_mebibytes);
+        last_words.push(format!("{missing} of {logged} were not printed; byway said: {}", heard.last_words));
     }
     let (with, without) = (beside.median(), alone.median());
     sheet.part(
         "Live, 64 clients, the server and byway mysql -i eth0 -T fields -e mysql.query on the same cores",
     );
     sheet.said(&format!("{with:.0} statements a second, {without:.0} without byway"));
+    for words in last_words {
+        sheet.said(&words);
+    }
     sheet.unit(Unit::Percent);
     let none = Samples::from_iter([0.0]);
     sheet.at_most(
@@ -62,25 +66,46 @@ fn load(stage: &Stage) -> f64 {
     f64::from(u32::try_from(sent.queries).unwrap()) / begun.elapsed().as_secs_f64()
 }
 
-/// Plays it while somebody listens at the server's interface; what was printed.
-fn listened(stage: &Stage) -> (f64, Vec<u8>, Cost) {
+/// What somebody heard who listened at the server's interface.
+struct Heard {
+    /// Statements in a second.
+    rate: f64,
+    printed: Vec<u8>,
+    last_words: String,
+    /// The most that it had at once.
+    memory_mebibytes: f64,
+}
+
+fn listened(stage: &Stage) -> Heard {
     let out = tempfile::tempfile_in("/dev/shm").unwrap();
     let mut command = stage.lab.command(SERVER, env!("CARGO_BIN_EXE_byway"));
     command.args(["mysql", "-n", "-i", "eth0", "-T", "fields", "-e", "mysql.query", "-E", "header=y"]);
-    let child = command.stdin(Stdio::null()).stdout(out.try_clone().unwrap()).stderr(Stdio::null()).spawn();
-    let child = child.unwrap().id();
+    command.stdin(Stdio::null()).stdout(out.try_clone().unwrap()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
     // The header is written out when it listens, and nothing has come for a while.
     let deadline = Instant::now() + PATIENCE;
     while length(&out) == 0 {
         assert!(Instant::now() < deadline, "byway mysql does not listen");
-        std::thread::sleep(Duration::from_millis(20));
+        std::thread::yield_now();
     }
     let rate = load(stage);
-    kill(Pid::from_raw(child.cast_signed()), Signal::SIGINT).unwrap();
-    let cost = ended(child);
+    let memory_mebibytes = most_memory(&child);
+    kill(Pid::from_raw(child.id().cast_signed()), Signal::SIGINT).unwrap();
+    let mut last_words = String::new();
+    child.stderr.take().unwrap().read_to_string(&mut last_words).unwrap();
+    assert!(child.wait().unwrap().success(), "{last_words}");
     let mut printed = vec![0; usize::try_from(length(&out)).unwrap()];
     out.read_exact_at(&mut printed, 0).unwrap();
-    (rate, printed, cost)
+    Heard { rate, printed, last_words: last_words.trim_end().to_owned(), memory_mebibytes }
+}
+
+/// `VmHWM`, see proc(5); in MiB. The child of ours has entered the node and waits for its own, which is byway.
+fn most_memory(child: &Child) -> f64 {
+    let children = format!("/proc/{0}/task/{0}/children", child.id());
+    let byway = std::fs::read_to_string(children).unwrap();
+    let status = std::fs::read_to_string(format!("/proc/{}/status", byway.trim())).unwrap();
+    let words = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+    words.trim_end_matches("kB").trim().parse::<f64>().unwrap() / 1024.0
 }
 
 fn length(file: &File) -> u64 {

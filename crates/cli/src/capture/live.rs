@@ -7,7 +7,7 @@ use std::os::fd::AsFd as _;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
-use byway_agent::edge::ring::{Event, Losses, Options, RingError, RingId, Rings, State};
+use byway_agent::edge::ring::{Event, Losses, Options, RingError, RingId, Rings, State, take_precedence};
 use byway_agent::edge::stop::Stop;
 use byway_agent::posts::Post;
 use byway_wire::Direction;
@@ -83,6 +83,7 @@ impl Live {
             }
             .into());
         }
+        take_precedence();
         Ok(Self {
             rings,
             interfaces,
