@@ -3,7 +3,7 @@
 //! Knows each program's syntax and nothing of this machine. Routes go to a host's own address and only within
 //! a family: a host without an address of a family is named in a comment instead of being left out silently.
 //!
-//! One file per program, each with one function from [`Picture`] to files.
+//! One file per program, each with one function from a picture of the cluster to files.
 
 mod debian;
 mod docker;

@@ -1,7 +1,7 @@
 //! What one run of a program takes.
 
 use std::ffi::OsStr;
-use std::io;
+use std::io::{self, Write as _};
 use std::mem::MaybeUninit;
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -37,7 +37,7 @@ pub(crate) fn was_errand() -> bool {
     }
     let mut command = Command::new(arguments.next().unwrap());
     let Cost { cpu_seconds, memory_mebibytes } = run(command.args(arguments));
-    println!("{cpu_seconds} {memory_mebibytes}");
+    io::stdout().write_all(format!("{cpu_seconds} {memory_mebibytes}").as_bytes()).unwrap();
     true
 }
 

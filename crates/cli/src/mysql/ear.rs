@@ -65,9 +65,14 @@ impl Which {
         }
     }
 
+    /// Whether only some statements are shown.
+    fn is_choosy(&self) -> bool {
+        self.slow.is_some() || self.errors
+    }
+
     /// Whether requests can be shown before their answers are known.
     fn is_all(&self) -> bool {
-        self.slow.is_none() && !self.errors && !self.mask
+        !self.is_choosy() && !self.mask
     }
 }
 
@@ -184,6 +189,7 @@ impl Hear for Ear<'_> {
                 self.missed.heard(peers, &news);
                 if !self.shows_requests
                     && let Some(note) = Note::of(peers, &news)
+                    && !(self.which.is_choosy() && note.is_ordinary())
                 {
                     let shown = self.show.note(&note);
                     self.keep(shown);

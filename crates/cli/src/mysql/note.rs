@@ -32,6 +32,11 @@ impl Note {
         };
         Some(Self { peers: *peers, time_ns, kind, text, attributes: attributes(news) })
     }
+
+    /// Whether all is well: who looks for slow statements or errors does not want to know.
+    pub(super) fn is_ordinary(&self) -> bool {
+        matches!(self.kind, "login" | "logged_in" | "compressed")
+    }
 }
 
 fn attributes(news: &News<'_>) -> BTreeMap<String, String> {
@@ -59,7 +64,7 @@ fn of_event(event: &Event<'_>) -> Option<Told> {
                     let database = database.map_or_else(String::new, |name| format!(" in {}", printed(name)));
                     let server = context
                         .version
-                        .map_or_else(String::new, |name| format!(", server {}", printed(name)));
+                        .map_or_else(String::new, |name| format!(", server {}", printed(version(name))));
                     let plugin =
                         if plugin.is_empty() { String::new() } else { format!(", {}", printed(plugin)) };
                     format!("logged in as {who}{database}{server}{plugin}")
@@ -86,6 +91,12 @@ fn of_event(event: &Event<'_>) -> Option<Told> {
         }
         Event::Greeting(..) | Event::Asked(_) | Event::Statement(_) => return None,
     })
+}
+
+/// `MariaDB` greets as 5.5.5, and with its own version behind that, for old replicas that read one digit.
+fn version(greeted: &[u8]) -> &[u8] {
+    let own = greeted.strip_prefix(b"5.5.5-").filter(|own| own.windows(7).any(|word| word == b"MariaDB"));
+    own.unwrap_or(greeted)
 }
 
 /// Why bytes could not be read, in words.

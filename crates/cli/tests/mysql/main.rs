@@ -5,6 +5,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod chosen;
 mod damaged;
 mod decoded;
 mod imperfect;

@@ -49,7 +49,7 @@ pub fn interface(out: &mut Vec<u8>, interface: &Interface) {
     });
 }
 
-/// Comments in the form in which a [`Record`] has them ([`Comments::among`], little-endian).
+/// Comments in the form in which a [`Record`] has them (options of pcapng, little-endian).
 #[must_use]
 pub fn comments<'a>(texts: impl IntoIterator<Item = &'a str>) -> Vec<u8> {
     let mut options = Vec::new();
