@@ -8,6 +8,7 @@
 
 mod fields;
 pub(crate) mod filter;
+pub(crate) mod form;
 mod json;
 pub(crate) mod live;
 pub(crate) mod names;
@@ -21,22 +22,22 @@ mod text;
 
 use std::cell::OnceCell;
 use std::collections::BTreeMap;
-use std::io;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
 use byway_agent::edge::ring::{Options, Time};
 use byway_wire::field::FIELDS;
-use clap::{Args, ValueEnum};
+use clap::Args;
 
-use crate::complaint::{self, Advised};
+use crate::complaint::{self, Advised, is_broken_pipe};
 use crate::settings::Common;
 use crate::show;
 
 use fields::Columns;
 pub(crate) use fields::Format;
 use filter::Filter;
+use form::{Form, ShowAs};
 use live::Live;
 use posts::Here;
 use rotation::{FILES_MAX, Rule};
@@ -58,18 +59,8 @@ pub(crate) struct CaptureArgs {
     /// Take only what this filter takes, in the words of tcpdump (pcap-filter(7))
     #[arg(short = 'f', long, value_name = "FILTER")]
     filter: Option<String>,
-    /// How packets are shown [default: text]
-    #[arg(short = 'T', long = "type", value_name = "TYPE")]
-    kind: Option<ShowAs>,
-    /// Show this field, by tshark's name; more than one is told by `-e` once more, or with commas
-    #[arg(short = 'e', long = "field", value_name = "FIELD", value_delimiter = ',')]
-    fields: Vec<String>,
-    /// How fields are printed, as with tshark: header=y, separator=,, occurrence=f|l|a, aggregator=;, quote=d|s|n
-    #[arg(short = 'E', long = "format", value_name = "KEY=VALUE")]
-    format: Vec<String>,
-    /// List all fields that are known
-    #[arg(long)]
-    list_fields: bool,
+    #[command(flatten)]
+    form: Form,
     /// Write the packets into this file, as pcapng, instead of showing them; `-` is standard output
     #[arg(short = 'w', long = "write", value_name = "FILE")]
     write: Option<PathBuf>,
@@ -116,23 +107,13 @@ pub(crate) struct Places {
     pub(crate) no_names: bool,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum ShowAs {
-    /// A line for people
-    Text,
-    /// The fields of `-e`, as tshark prints them
-    Fields,
-    /// A line of JSON
-    Json,
-}
-
 pub(crate) fn run(args: &CaptureArgs, common: &Common) -> anyhow::Result<ExitCode> {
-    if args.list_fields {
+    if args.form.list_fields {
         show::print(&list());
         return Ok(ExitCode::SUCCESS);
     }
-    let kind = args.kind.unwrap_or(if common.json { ShowAs::Json } else { ShowAs::Text });
-    let columns = Columns::of(&args.fields)?;
+    let kind = args.form.kind(common);
+    let columns = Columns::of(&args.form.fields)?;
     let here = Here::look(&args.places, args.write.is_none(), common)?;
     let mut source = source_for(args, common, &here)?;
     let mut sink = sink_for(args, kind, columns, common, &here)?;
@@ -278,11 +259,11 @@ fn sink_for(
     common: &Common,
     here: &Here,
 ) -> anyhow::Result<Box<dyn Sink>> {
-    if kind != ShowAs::Fields && !args.format.is_empty() {
+    if kind != ShowAs::Fields && !args.form.format.is_empty() {
         return Err(refused("-E says how fields are printed, and none are", "add -T fields and -e"));
     }
     if let Some(path) = &args.write {
-        if args.kind.is_some() || !columns.is_empty() {
+        if args.form.kind.is_some() || !columns.is_empty() {
             return Err(refused(
                 "-w writes packets instead of showing them, so -T and -e say nothing",
                 "leave -T and -e away; `byway capture -r OUT.pcapng -T …` shows what was written",
@@ -310,7 +291,9 @@ fn sink_for(
             ));
         }
         ShowAs::Text => Box::new(text::Lines::new(Out::stdout(), names)),
-        ShowAs::Fields => Box::new(fields::Table::new(Out::stdout(), columns, Format::of(&args.format)?)),
+        ShowAs::Fields => {
+            Box::new(fields::Table::new(Out::stdout(), columns, Format::of(&args.form.format)?))
+        }
         ShowAs::Json => Box::new(json::Objects::new(Out::stdout(), columns, names)),
     })
 }
@@ -335,11 +318,6 @@ fn ring(args: &CaptureArgs, path: &Path) -> anyhow::Result<Rule> {
 
 fn refused(what: &str, hint: &str) -> anyhow::Error {
     Advised { what: what.to_owned(), hint: hint.to_owned(), cause: None }.into()
-}
-
-fn is_broken_pipe(error: &anyhow::Error) -> bool {
-    let broken = |cause: &io::Error| cause.kind() == io::ErrorKind::BrokenPipe;
-    error.downcast_ref::<io::Error>().is_some_and(broken)
 }
 
 fn list() -> String {

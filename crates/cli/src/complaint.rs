@@ -47,6 +47,12 @@ impl std::error::Error for Advised {
     }
 }
 
+/// Whether it is only that nobody reads what is written any more, as behind `| head`.
+pub(crate) fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    let broken = |cause: &std::io::Error| cause.kind() == std::io::ErrorKind::BrokenPipe;
+    error.downcast_ref::<std::io::Error>().is_some_and(broken)
+}
+
 /// Prints an error with its causes to standard error, or as JSON to standard output, and says that it failed.
 pub(crate) fn print(error: &anyhow::Error, json: bool) -> ExitCode {
     // Nobody is left to tell that nobody listens.

@@ -24,16 +24,17 @@ use std::time::Duration;
 use byway_agent::edge::ring::Options as RingOptions;
 use byway_wire::mysql::{Limits, Listener, Options};
 use byway_wire::{Frame, LinkType};
-use clap::{Args, ValueEnum};
+use clap::Args;
 use jiff::Timestamp;
 
 use crate::capture::filter::Filter;
+use crate::capture::form::{Form, ShowAs};
 use crate::capture::live::Live;
 use crate::capture::posts::Here;
 use crate::capture::sink::Out;
 use crate::capture::source::{Files, Source, Step};
 use crate::capture::{Format, Places, duration, names};
-use crate::complaint::{self, Advised};
+use crate::complaint::{self, Advised, is_broken_pipe};
 use crate::settings::Common;
 use crate::show;
 
@@ -55,18 +56,8 @@ pub(crate) struct MysqlArgs {
     /// Read encrypted connections with the keys in this file (SSLKEYLOGFILE), which may still grow
     #[arg(long, value_name = "FILE")]
     keylog: Option<PathBuf>,
-    /// How statements are shown [default: text]
-    #[arg(short = 'T', long = "type", value_name = "TYPE")]
-    kind: Option<ShowAs>,
-    /// Show this field, by tshark's name; more than one is told by `-e` once more, or with commas
-    #[arg(short = 'e', long = "field", value_name = "FIELD", value_delimiter = ',')]
-    fields: Vec<String>,
-    /// How fields are printed, as with tshark: header=y, separator=,, quote=d|s|n
-    #[arg(short = 'E', long = "format", value_name = "KEY=VALUE")]
-    format: Vec<String>,
-    /// List all fields that are known
-    #[arg(long)]
-    list_fields: bool,
+    #[command(flatten)]
+    form: Form,
     /// Show statements whose answer took so long, and with --errors those with an error: 100ms, 2s
     #[arg(long, value_name = "TIME", value_parser = duration)]
     slow: Option<Duration>,
@@ -86,22 +77,12 @@ pub(crate) struct MysqlArgs {
     longest: usize,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum ShowAs {
-    /// A line for people
-    Text,
-    /// The fields of `-e`, as tshark prints them
-    Fields,
-    /// A line of JSON
-    Json,
-}
-
 pub(crate) fn run(args: &MysqlArgs, common: &Common) -> anyhow::Result<ExitCode> {
-    if args.list_fields {
+    if args.form.list_fields {
         show::print(&fields::list());
         return Ok(ExitCode::SUCCESS);
     }
-    let kind = args.kind.unwrap_or(if common.json { ShowAs::Json } else { ShowAs::Text });
+    let kind = args.form.kind(common);
     let here = Here::look(&args.places, true, common)?;
     let names = if args.places.no_names { BTreeMap::new() } else { names::known(common, &here) };
     let mut shown = show_as(args, kind, names)?;
@@ -265,7 +246,7 @@ fn show_as(
 ) -> anyhow::Result<Box<dyn ear::Show>> {
     let refused =
         |what: &str, hint: &str| Advised { what: what.to_owned(), hint: hint.to_owned(), cause: None };
-    if kind != ShowAs::Fields && !(args.format.is_empty() && args.fields.is_empty()) {
+    if kind != ShowAs::Fields && !(args.form.format.is_empty() && args.form.fields.is_empty()) {
         return Err(
             refused("-e and -E say which fields are shown and how, and none are", "add -T fields").into()
         );
@@ -275,13 +256,13 @@ fn show_as(
         return Ok(Box::new(Counted::new(&args.top, names, args.mask, json, is_live, seed())));
     }
     Ok(match kind {
-        ShowAs::Fields if args.fields.is_empty() => {
+        ShowAs::Fields if args.form.fields.is_empty() => {
             let hint = "say which with -e, such as -e mysql.query; `byway mysql --list-fields` lists them";
             return Err(refused("-T fields without a field", hint).into());
         }
         ShowAs::Fields => {
-            let format = Format::of(&args.format)?;
-            Box::new(fields::Table::new(Out::stdout(), &args.fields, format, names)?)
+            let format = Format::of(&args.form.format)?;
+            Box::new(fields::Table::new(Out::stdout(), &args.form.fields, format, names)?)
         }
         ShowAs::Text => Box::new(text::Lines::new(Out::stdout(), names)),
         ShowAs::Json => Box::new(json::Objects::new(Out::stdout(), names)),
@@ -302,9 +283,4 @@ fn bytes(text: &str) -> Result<usize, String> {
     const MOST: usize = 1 << 30;
     let number = text.parse().map_err(|_| "say how many bytes".to_owned())?;
     if number <= MOST { Ok(number) } else { Err(format!("{MOST} is the most")) }
-}
-
-fn is_broken_pipe(error: &anyhow::Error) -> bool {
-    let broken = |cause: &io::Error| cause.kind() == io::ErrorKind::BrokenPipe;
-    error.downcast_ref::<io::Error>().is_some_and(broken)
 }

@@ -50,8 +50,8 @@ pub(super) struct Compressed {
 /// What came out of a frame.
 #[derive(Debug)]
 pub(super) enum Opened<'a> {
-    /// Its bytes, all or the next ones.
-    Plain(Feed<'a>),
+    /// Its bytes, all or the next ones; and whether they begin it.
+    Plain(Feed<'a>, bool),
     /// The rest of it could not be opened: that many bytes are missing.
     Missing(u64, Mark),
 }
@@ -127,13 +127,14 @@ impl Compressed {
     /// are none.
     pub(super) fn take<'s, 'a: 's>(&'s mut self, feed: &mut Feed<'a>) -> Option<Opened<'s>> {
         // Ends: every round takes bytes or ends a frame, and a frame begins with bytes.
-        let step = loop {
+        let (step, begins) = loop {
             if self.header_filled < HEADER && !self.begin(feed) {
                 return None;
             }
+            let begins = self.owed == Header::of(self.header).plain_length();
             match self.step(feed) {
                 Step::Ended => self.header_filled = 0,
-                step => break step,
+                step => break (step, begins),
             }
         };
         let last = feed.last();
@@ -144,7 +145,7 @@ impl Compressed {
             Step::Plain => &self.plain,
         };
         let place = Place::Within(self.first.offset, last.offset);
-        Some(Opened::Plain(Feed { bytes, place, time_ns: last.time_ns }))
+        Some(Opened::Plain(Feed { bytes, place, time_ns: last.time_ns }, begins))
     }
 
     /// Takes a header; whether it is there whole.

@@ -86,8 +86,8 @@ impl Direction {
         }
         while let Some(opened) = compressed.take(feed) {
             match opened {
-                Opened::Plain(mut plain) => {
-                    self.messages.feed(conversation, &mut plain, true, emit);
+                Opened::Plain(mut plain, begins) => {
+                    self.messages.feed(conversation, &mut plain, begins, emit);
                 }
                 Opened::Missing(bytes, at) => {
                     emit(Event::Missed(Missed {

@@ -122,6 +122,19 @@ fn a_large_frame_is_opened_as_it_comes_and_what_is_lost_of_it_is_told() {
     );
 }
 
+#[test]
+fn within_a_frame_no_message_is_looked_for() {
+    // The second frame goes on where the first, which is lost, left off; what is behind 64 KiB of it looks like a ping.
+    let mut inner = vec![0xff; 65_536];
+    inner.extend(b"\x01\0\0\0\x0e");
+    let mut sent = packets("s greeting 8.4.0\n c login alice shop +zlib\n s ok");
+    let lost = compressed(Role::Client, 0, "Zlib", "c query do what is lost");
+    sent.push(Sent { seen: 0, ..lost });
+    sent.push(sealed(Role::Client, 0, "Zlib", &inner));
+    let story = watched(&sent, false);
+    assert!(story.ends_with("missed 65541 bytes of the Client: Unaligned\n"), "{story}");
+}
+
 /// `ok, 7 affected` in a frame that is not compressed.
 fn stored_answer() -> Sent {
     let mut answer = packets("c ping\n s ok 7").remove(1);
@@ -132,14 +145,18 @@ fn stored_answer() -> Sent {
 
 /// The first packet of a scene, compressed.
 fn compressed(role: Role, sequence: u8, name: &str, scene: &str) -> Sent {
-    let inner = packets(scene).remove(0).bytes;
+    sealed(role, sequence, name, &packets(scene).remove(0).bytes)
+}
+
+/// A frame with these bytes in it.
+fn sealed(role: Role, sequence: u8, name: &str, inner: &[u8]) -> Sent {
     let sealed = if name == "Zlib" {
         let mut sealed = Vec::new();
-        let mut reader = flate2::bufread::ZlibEncoder::new(&inner[..], flate2::Compression::default());
+        let mut reader = flate2::bufread::ZlibEncoder::new(inner, flate2::Compression::default());
         std::io::Read::read_to_end(&mut reader, &mut sealed).unwrap();
         sealed
     } else {
-        ruzstd::encoding::compress_to_vec(&inner[..], ruzstd::encoding::CompressionLevel::Fastest)
+        ruzstd::encoding::compress_to_vec(inner, ruzstd::encoding::CompressionLevel::Fastest)
     };
     let number = |length: usize| u32::try_from(length).unwrap().to_le_bytes();
     let bytes = [&number(sealed.len())[..3], &[sequence], &number(inner.len())[..3], &sealed].concat();
