@@ -22,8 +22,9 @@ use std::fmt;
 use crate::cluster::{Cluster, Host, HostName};
 use crate::mistake::Mistakes;
 use crate::toml_text;
-pub(crate) use address::Family;
+pub(crate) use address::{Family, IPV4_LENGTH_MAX, IPV6_LENGTH_MAX};
 use draft::{Draft, NoHosts};
+pub(crate) use position::{nth, pieces};
 
 /// The longest inventory, in bytes: 10,000 hosts with two subnets and a comment each take about 2 MiB.
 pub const INVENTORY_BYTES_MAX: usize = 4 * 1024 * 1024;

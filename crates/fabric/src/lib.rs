@@ -18,6 +18,7 @@ pub mod evidence;
 pub mod firewalld;
 pub mod inventory;
 pub mod journey;
+pub mod lease;
 pub mod lookup;
 pub mod mistake;
 pub mod mysql;

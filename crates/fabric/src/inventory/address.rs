@@ -8,9 +8,9 @@ use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use crate::toml_text::quoted;
 
 /// The longest subnet of each family: two bits are left for the network, the bridge and one container at least.
-pub(super) const IPV4_LENGTH_MAX: u8 = 30;
+pub(crate) const IPV4_LENGTH_MAX: u8 = 30;
 /// See [`IPV4_LENGTH_MAX`].
-pub(super) const IPV6_LENGTH_MAX: u8 = 126;
+pub(crate) const IPV6_LENGTH_MAX: u8 = 126;
 
 /// One of the two kinds of addresses; everything here exists once for each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

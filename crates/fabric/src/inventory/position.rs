@@ -71,11 +71,12 @@ fn cut_family(
 }
 
 /// How many subnets of `length` are in `prefix`: fewer than 2^128, as no prefix is a /0.
-fn pieces(prefix: IpNet, length: u8) -> u128 {
+pub(crate) fn pieces(prefix: IpNet, length: u8) -> u128 {
     1u128.checked_shl(u32::from(length - prefix.prefix_len())).unwrap_or(u128::MAX)
 }
 
-fn nth(prefix: IpNet, length: u8, number: u128) -> Option<IpNet> {
+/// Subnet number `number` of `length` in `prefix`, from 0 on.
+pub(crate) fn nth(prefix: IpNet, length: u8, number: u128) -> Option<IpNet> {
     let size = size(prefix, length);
     (number < pieces(prefix, length)).then(|| subnet_at(first_bits(prefix) + number * size, length, prefix))
 }

@@ -1,0 +1,51 @@
+//! What is to be written, and on what condition.
+
+/// Writes that happen all together, or not at all.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Transaction {
+    /// What must be as it was.
+    pub unchanged: Vec<Unchanged>,
+    /// What is written then.
+    pub puts: Vec<Put>,
+}
+
+/// A key that must be as it was when it was read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unchanged {
+    /// Below the cluster's prefix.
+    pub key: String,
+    /// The revision of its last change; 0 if it must not be there.
+    pub revision: u64,
+}
+
+/// A key and its new value.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Put {
+    /// Below the cluster's prefix.
+    pub key: String,
+    /// JSON.
+    pub value: String,
+    /// Whether it goes when the host's lease lapses.
+    pub with_lease: bool,
+}
+
+impl Transaction {
+    pub(super) fn expect(&mut self, key: String, revision: u64) {
+        if self.unchanged.iter().all(|other| other.key != key) {
+            self.unchanged.push(Unchanged { key, revision });
+        }
+    }
+
+    pub(super) fn put(&mut self, key: String, value: &impl serde::Serialize) {
+        self.write(key, value, false);
+    }
+
+    pub(super) fn put_with_lease(&mut self, key: String, value: &impl serde::Serialize) {
+        self.write(key, value, true);
+    }
+
+    fn write(&mut self, key: String, value: &impl serde::Serialize, with_lease: bool) {
+        let value = serde_json::to_value(value).unwrap_or_default().to_string();
+        self.puts.push(Put { key, value, with_lease });
+    }
+}
