@@ -114,7 +114,7 @@ pub(crate) fn run(args: &CaptureArgs, common: &Common) -> anyhow::Result<ExitCod
     }
     let kind = args.form.kind(common);
     let columns = Columns::of(&args.form.fields)?;
-    let here = Here::look(&args.places, args.write.is_none(), common)?;
+    let here = Here::look(&args.places, common)?;
     let mut source = source_for(args, common, &here)?;
     let mut sink = sink_for(args, kind, columns, common, &here)?;
     let mut tally = Tally::new(sink.reads());
@@ -269,12 +269,11 @@ fn sink_for(
                 "leave -T and -e away; `byway capture -r OUT.pcapng -T …` shows what was written",
             ));
         }
-        return Ok(Box::new(pcapng::Writer::create(
-            path,
-            &args.places.files,
-            args.snaplen,
-            ring(args, path)?,
-        )?));
+        // A file brings its own names along; what is known here and now may be wrong for it.
+        let is_live = args.places.files.is_empty() && !args.places.no_names;
+        let names = if is_live { names::known(common, here) } else { BTreeMap::new() };
+        let rule = ring(args, path)?;
+        return Ok(Box::new(pcapng::Writer::create(path, &args.places.files, args.snaplen, rule, names)?));
     }
     let names = if args.places.no_names { BTreeMap::new() } else { names::known(common, here) };
     Ok(match kind {

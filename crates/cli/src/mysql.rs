@@ -83,7 +83,7 @@ pub(crate) fn run(args: &MysqlArgs, common: &Common) -> anyhow::Result<ExitCode>
         return Ok(ExitCode::SUCCESS);
     }
     let kind = args.form.kind(common);
-    let here = Here::look(&args.places, true, common)?;
+    let here = Here::look(&args.places, common)?;
     let names = if args.places.no_names { BTreeMap::new() } else { names::known(common, &here) };
     let mut shown = show_as(args, kind, names)?;
     let mut source = source_for(args, common, &here)?;

@@ -6,7 +6,7 @@ mod common;
 
 use std::collections::BTreeSet;
 use std::io::{BufRead as _, BufReader, Read as _};
-use std::process::{Child, Stdio};
+use std::process::{Child, Command, Stdio};
 
 use byway_lab::{Lab, Options, Topology};
 use common::{BYWAY, byway, ping, run, until_reaching};
@@ -76,6 +76,30 @@ fn what_is_written_is_what_was_counted() {
     let counted = format!("{}, 0 unreadable", said.lines().last().unwrap());
     assert_eq!(read.lines().last().unwrap(), counted, "who writes them does not read them");
     assert!(read.contains(" docker0 ") && read.contains(" eth0 "), "{read}");
+}
+
+#[test]
+fn a_capture_takes_the_names_along_that_were_known_where_it_was_made() {
+    let lab = lab();
+    let folder = tempfile::tempdir().unwrap();
+    for (options, expected) in [
+        (&[][..], " docker41(192.168.199.41) > docker42(192.168.199.42) "),
+        (&["-n"], " 192.168.199.41 > 192.168.199.42 "),
+        (&["--ring-size", "1MB"], " docker41(192.168.199.41) > docker42(192.168.199.42) "),
+    ] {
+        let file = folder.path().join("named.pcapng");
+        let base = ["-i", "eth0", "-f", "icmp", "--count", "2", "-w", file.to_str().unwrap()];
+        let mut child = start(&lab, "docker41", &[&base[..], options].concat());
+        while child.try_wait().unwrap().is_none() {
+            ping(&lab, "docker41", "192.168.199.42").unwrap();
+        }
+        let written = std::fs::read_dir(folder.path()).unwrap().next().unwrap().unwrap().path();
+        // Where nobody knows these hosts.
+        let read = Command::new(BYWAY).args(["capture", "-r"]).arg(&written).output().unwrap();
+        let read = String::from_utf8(read.stdout).unwrap();
+        assert!(read.lines().next().unwrap().contains(expected), "{options:?}: {read}");
+        std::fs::remove_file(written).unwrap();
+    }
 }
 
 #[test]

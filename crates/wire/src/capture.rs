@@ -19,7 +19,7 @@ use crate::Direction;
 
 pub use flaw::Flaw;
 pub use read::{Item, Reader};
-pub use write::{comments, interface, packet, section, statistics};
+pub use write::{comments, interface, names, packet, section, statistics};
 
 /// The longest packet that is taken from a file: the bound of libpcap (`MAXIMUM_SNAPLEN`) and of Wireshark.
 pub const SNAPLEN_MAX: usize = 256 << 10;

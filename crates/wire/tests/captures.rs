@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "what is made here is known to be good")]
 
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
 use byway_wire::Direction;
 use byway_wire::capture::{self, Comments, Counts, Flaw, Interface, Item, Reader, Record};
 use byway_wire::field::{Cell, FIELDS, Flows, Layers, Occurrence, Subject};
@@ -77,6 +79,23 @@ fn read(file: &[u8]) -> (Vec<Written>, Reader, Option<Flaw>) {
         rest = &rest[needed..];
     }
     (packets, reader, None)
+}
+
+#[test]
+fn the_names_of_addresses_are_read_again_however_many_there_are() {
+    let many = (0..2_500_u32).map(|nth| {
+        let address =
+            if nth % 2 == 0 { Ipv4Addr::from(nth).into() } else { Ipv6Addr::from(u128::from(nth)).into() };
+        (address, format!("web-{nth}"))
+    });
+    let many: Vec<(IpAddr, String)> = many.collect();
+    let mut file = Vec::new();
+    capture::section(&mut file, "test");
+    capture::names(&mut file, many.iter().map(|(address, name)| (*address, name.as_str())));
+    capture::names(&mut file, [(many[0].0, "x".repeat(300).as_str())]);
+    let (packets, reader, flaw) = read(&file);
+    assert_eq!((packets.len(), flaw), (0, None));
+    assert_eq!(reader.names(), many);
 }
 
 proptest! {

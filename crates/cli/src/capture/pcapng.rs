@@ -1,7 +1,9 @@
 //! `-w`: the packets as a pcapng file, which every other program reads, or as a ring of them.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io;
+use std::net::IpAddr;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
@@ -20,7 +22,9 @@ pub(crate) struct Writer {
     told: usize,
     snaplen: Option<u32>,
     rule: Rule,
-    names: Names,
+    files: Names,
+    /// Names of addresses, which each file tells.
+    names: Vec<(IpAddr, String)>,
     first_ns: Option<u64>,
     last_ns: u64,
     /// What the interfaces had counted when the file before this one was done: each file tells its own share.
@@ -36,13 +40,15 @@ impl Writer {
         reads: &[PathBuf],
         snaplen: Option<u32>,
         rule: Rule,
+        names: BTreeMap<IpAddr, String>,
     ) -> anyhow::Result<Self> {
         let mut writer = Self {
             out: None,
             told: 0,
             snaplen,
             rule,
-            names: Names::new(path, rule),
+            files: Names::new(path, rule),
+            names: names.into_iter().collect(),
             first_ns: None,
             last_ns: 0,
             before: Vec::new(),
@@ -60,19 +66,20 @@ impl Writer {
 
     fn start(&mut self, mut out: Out) {
         capture::section(&mut out.buffer, concat!("byway ", env!("CARGO_PKG_VERSION")));
+        put_names(&mut out, &self.names);
         (self.out, self.told, self.first_ns) = (Some(out), 0, None);
     }
 
     /// Opens the next file of the ring; the oldest one goes.
     fn open_next(&mut self) -> io::Result<()> {
         let time = Zoned::now().strftime("%Y%m%d%H%M%S").to_string();
-        let name = self.names.next(&time);
+        let name = self.files.next(&time);
         let of = |path: &Path, doing: &str, cause: io::Error| {
             io::Error::new(cause.kind(), format!("{doing} {}: {cause}", path.display()))
         };
         let file = File::create(&name).map_err(|cause| of(&name, "make", cause))?;
         self.start(Out::file(file));
-        match self.names.opened(name) {
+        match self.files.opened(name) {
             Some(oldest) => match std::fs::remove_file(&oldest) {
                 // Somebody else took it away.
                 Err(cause) if cause.kind() == io::ErrorKind::NotFound => Ok(()),
@@ -124,6 +131,10 @@ impl Writer {
     }
 }
 
+fn put_names(out: &mut Out, names: &[(IpAddr, String)]) {
+    capture::names(&mut out.buffer, names.iter().map(|(address, name)| (*address, name.as_str())));
+}
+
 /// What was counted since.
 fn share(now: Counts, before: Counts) -> Counts {
     let since = |now: Option<u64>, before: Option<u64>| Some(now?.saturating_sub(before.unwrap_or(0)));
@@ -156,6 +167,13 @@ fn cannot_write(path: &Path, cause: io::Error) -> Advised {
 impl Sink for Writer {
     fn reads(&self) -> bool {
         false
+    }
+
+    fn learn(&mut self, names: &[(IpAddr, String)]) {
+        if let Some(out) = &mut self.out {
+            put_names(out, names);
+        }
+        self.names.extend_from_slice(names);
     }
 
     fn packet(&mut self, seen: &Seen<'_>) -> io::Result<()> {

@@ -21,9 +21,9 @@ pub(crate) struct Here {
 
 impl Here {
     /// Looks, if `-c` or `--all` need it; or else for names only, where what cannot be seen stays without a name.
-    pub(crate) fn look(places: &Places, is_shown: bool, common: &Common) -> anyhow::Result<Self> {
+    pub(crate) fn look(places: &Places, common: &Common) -> anyhow::Result<Self> {
         let needed = places.all || !places.containers.is_empty();
-        if !needed && (places.interfaces.is_empty() || places.no_names || !is_shown) {
+        if !needed && (places.interfaces.is_empty() || places.no_names) {
             return Ok(Self::default());
         }
         let config = settings::config(common, &AgentFlags::default())?;

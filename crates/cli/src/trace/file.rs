@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::net::IpAddr;
 use std::path::Path;
 
 use anyhow::Context as _;
@@ -17,7 +18,12 @@ type Place<'a> = (&'a str, Option<&'a str>, &'a str);
 type Rank = (usize, u8, usize);
 
 /// Writes the file. Packets stand in the order of their way: the hosts' own times, which are kept, do not give one.
-pub(super) fn write(path: &Path, probes: &[Told], frames: &[(WatchPoint, Frame)]) -> anyhow::Result<()> {
+pub(super) fn write(
+    path: &Path,
+    probes: &[Told],
+    frames: &[(WatchPoint, Frame)],
+    names: &BTreeMap<IpAddr, String>,
+) -> anyhow::Result<()> {
     let found = findings(probes);
     let mut ordered: Vec<(&WatchPoint, &Frame, Rank, Vec<&str>)> = frames
         .iter()
@@ -30,6 +36,7 @@ pub(super) fn write(path: &Path, probes: &[Told], frames: &[(WatchPoint, Frame)]
     ordered.sort_by_key(|(_, frame, rank, _)| (*rank, frame.time_ns));
     let mut out = Vec::new();
     capture::section(&mut out, concat!("byway ", env!("CARGO_PKG_VERSION")));
+    capture::names(&mut out, names.iter().map(|(address, name)| (*address, name.as_str())));
     let mut numbers: BTreeMap<Place<'_>, u32> = BTreeMap::new();
     for (at, frame, ..) in &ordered {
         let next = u32::try_from(numbers.len())?;

@@ -61,6 +61,14 @@ pub(super) struct Traced {
     pub(super) statements: Option<Statements>,
 }
 
+impl Traced {
+    /// The names of both ends.
+    pub(super) fn names(&self) -> BTreeMap<IpAddr, String> {
+        let ends = [&self.source, &self.destination].into_iter();
+        ends.filter_map(|party| Some((party.address, party.name.clone()?))).collect()
+    }
+}
+
 /// How large a packet an interface takes.
 #[derive(Debug, Clone, Serialize)]
 pub(super) struct Mtu {
@@ -99,7 +107,10 @@ pub(super) async fn trace(args: &TraceArgs, settings: &Settings) -> Result<Trace
     let answers = trace.ask(&stations, &plan, &sent).await;
     let mut traced = trace.told(&stations, &plan, &sent, &answers);
     if let Some(path) = &args.write {
-        file::write(path, &traced.probes, &trace.frames)?;
+        let hosts = stations.cluster.hosts.iter();
+        let hosts = hosts.flat_map(|host| host.addresses.iter().map(|at| (*at, host.name.to_string())));
+        let names = hosts.chain(traced.names()).collect();
+        file::write(path, &traced.probes, &trace.frames, &names)?;
     }
     if let Some(first) = traced.probes.first().filter(|_| args.statements.mysql) {
         let mut heard = listening::listen(args, &stations, &plan, &first.there).await?;

@@ -14,8 +14,7 @@ use crate::show::{BAD, FAINT, GOOD, HEAD, LOOK, duration, styled};
 
 pub(super) fn text(traced: &Traced, list: usize) -> String {
     let mut text = headline(traced);
-    let names = [&traced.source, &traced.destination].into_iter();
-    let names = names.filter_map(|party| Some((party.address, party.name.clone()?))).collect();
+    let names = traced.names();
     let under = |hop: &Hop| match &traced.statements {
         Some(statements) => statements.under(hop, &names, list),
         None => Vec::new(),

@@ -1,8 +1,10 @@
-//! Writes pcapng, little-endian, into a `Vec`: a section, its interfaces, packets, and counters at the end.
+//! Writes pcapng, little-endian, into a `Vec`: a section, names, its interfaces, packets, and counters at the end.
 //!
 //! Whoever has the file writes the `Vec` out and empties it, so nothing is made anew for each packet.
 
-use super::{Counts, Interface, Record};
+use std::net::IpAddr;
+
+use super::{Counts, Interface, NAME_BYTES_MAX, Record};
 use crate::Direction;
 
 /// An option of a block: its code and its value.
@@ -13,12 +15,17 @@ const VALUE_BYTES_MAX: usize = 0xfffc;
 /// What our time stamps count: nanoseconds (`if_tsresol`).
 const NANOSECONDS: [u8; 1] = [9];
 
+/// How many names one block tells: some hundred kilobytes, where readers take megabytes.
+const NAMES_PER_BLOCK: usize = 1000;
+
 const SHB_USERAPPL: u16 = 4;
 const IF_NAME: u16 = 2;
 const IF_DESCRIPTION: u16 = 3;
 const IF_TSRESOL: u16 = 9;
 const OPT_COMMENT: u16 = 1;
 const EPB_FLAGS: u16 = 2;
+const NRB_RECORD_IPV4: u16 = 1;
+const NRB_RECORD_IPV6: u16 = 2;
 const ISB_IFRECV: u16 = 4;
 const ISB_IFDROP: u16 = 5;
 
@@ -47,6 +54,26 @@ pub fn interface(out: &mut Vec<u8>, interface: &Interface) {
         list.push((IF_TSRESOL, &NANOSECONDS));
         options(out, &list);
     });
+}
+
+/// Tells the names of addresses; one that is longer than [`NAME_BYTES_MAX`] is left out.
+pub fn names<'a>(out: &mut Vec<u8>, names: impl IntoIterator<Item = (IpAddr, &'a str)>) {
+    let mut names = names.into_iter().filter(|(_, name)| name.len() <= NAME_BYTES_MAX).peekable();
+    while names.peek().is_some() {
+        block(out, 4, |out| {
+            for (address, name) in names.by_ref().take(NAMES_PER_BLOCK) {
+                let (kind, mut record) = match address {
+                    IpAddr::V4(address) => (NRB_RECORD_IPV4, address.octets().to_vec()),
+                    IpAddr::V6(address) => (NRB_RECORD_IPV6, address.octets().to_vec()),
+                };
+                record.extend_from_slice(name.as_bytes());
+                record.push(0);
+                option(out, kind, &record);
+            }
+            // The end of the records; there are no options.
+            out.extend([0; 4]);
+        });
+    }
 }
 
 /// Comments in the form in which a [`Record`] has them (options of pcapng, little-endian).
