@@ -3,6 +3,7 @@
 //! Knows only names of programs and packages; what is shown, tested and measured lives in the crates.
 
 mod engines;
+mod fuzz;
 mod packages;
 mod rooms;
 
@@ -16,10 +17,10 @@ const USAGE: &str = "\
 cargo xtask TASK
 
   demo            two hosts, a container on each: the whole story on your terminal, in under a minute
-  test            everything that must hold, as CI runs it (formatting, lints, all tests)
+  test            everything that must hold, as CI runs it (formatting, lints, all tests, some fuzzing)
   bench [NAME…]   what things cost, beside a peer or a limit in the same run
-  fuzz TARGET [SECONDS]
-                  feeds a decoder with hostile input (targets: see fuzz/targets), 60 s if not said
+  fuzz [TARGET [SECONDS]]
+                  feeds a decoder with hostile input, or each of them (targets: see fuzz/targets), 60 s if not said
   engines [--mariadb]
                   real Docker engines for `byway lab up --engine`, in ~/.cache/byway (needs root once)
 
@@ -47,8 +48,9 @@ fn main() -> ExitCode {
         ["bench", ref names @ ..] => bench(names),
         ["engines"] => engines::set_up(false),
         ["engines", "--mariadb"] => engines::set_up(true),
-        ["fuzz", target] => fuzz(target, "60"),
-        ["fuzz", target, seconds] => fuzz(target, seconds),
+        ["fuzz"] => fuzz::all("60", &[]),
+        ["fuzz", target] => fuzz::one(target, "60"),
+        ["fuzz", target, seconds] => fuzz::one(target, seconds),
         _ => Err(Failure(USAGE.to_owned())),
     };
     match outcome {
@@ -76,6 +78,8 @@ const TESTS: [(&str, &str); 5] = [
     ("mariadb_config", "libmariadb-dev"),
     ("openssl", "openssl"),
 ];
+/// How long each decoder is fed with hostile input by the tests.
+const FUZZED_SECONDS: &str = "3";
 /// The peer of the bench `capture`.
 const PEER_OF_CAPTURE: [(&str, &str); 1] = [("tshark", "tshark")];
 /// The benches that need Docker engines.
@@ -101,7 +105,9 @@ fn test(rest: &[&str]) -> Outcome {
     rooms::check(Path::new(root()))?;
     run(cargo().args(["clippy", "--workspace", "--all-targets", "--", "--deny", "warnings"]))?;
     run(cargo().args(["build", "--workspace", "--all-targets"]))?;
-    run(with_privileges(&["nextest", "run", "--workspace"]).args(rest))
+    run(with_privileges(&["nextest", "run", "--workspace"]).args(rest))?;
+    // The same every time: what is new is looked for by `cargo xtask fuzz`. Who has asked for some tests wants no more.
+    if rest.is_empty() { fuzz::all(FUZZED_SECONDS, &["-seed=1", "-verbosity=0"]) } else { Ok(()) }
 }
 
 fn bench(names: &[&str]) -> Outcome {
@@ -131,32 +137,6 @@ fn bench(names: &[&str]) -> Outcome {
     // Built outside of the namespace, from where crates can still be fetched.
     run(cargo().args(&arguments).arg("--no-run"))?;
     run(&mut with_privileges(&arguments))
-}
-
-/// Coverage-guided fuzzing on the stable toolchain: the instrumentation is LLVM's own pass.
-fn fuzz(target: &str, seconds: &str) -> Outcome {
-    const FLAGS: &str = "--cfg fuzzing -Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \
-        -Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table \
-        -Cllvm-args=-sanitizer-coverage-trace-compares";
-    let fuzz = Path::new(root()).join("fuzz");
-    // With `--target`, so that build scripts are not instrumented; in a folder of its own, wherever the other one is.
-    let triple = format!("{}-unknown-linux-gnu", env::consts::ARCH);
-    let build = ["build", "--release", "--target", &triple, "--bin", target];
-    let folder = fuzz.join("target");
-    run(cargo().args(build).arg("--target-dir").arg(&folder).env("RUSTFLAGS", FLAGS).current_dir(&fuzz))?;
-    let corpus = fuzz.join("corpus").join(target);
-    let artifacts = fuzz.join("artifacts");
-    for folder in [&corpus, &artifacts] {
-        let made = std::fs::create_dir_all(folder);
-        made.map_err(|error| Failure(format!("make {}: {error}", folder.display())))?;
-    }
-    let program = folder.join(triple).join("release").join(target);
-    let seeds = fuzz.join("seeds").join(target);
-    run(Command::new(program)
-        .args([corpus.as_os_str(), seeds.as_os_str()])
-        .args(["-use_value_profile=1".to_owned(), format!("-max_total_time={seconds}")])
-        .arg(format!("-artifact_prefix={}/", artifacts.display()))
-        .current_dir(&fuzz))
 }
 
 /// Cargo in a user namespace of its own where we are not root: the tests make networks, and there they may.
