@@ -10,14 +10,17 @@
 //!
 //! A wake never says what is true, only that it is time to look. The timer is a safety net.
 
+mod count;
 mod damper;
 mod listen;
 mod say;
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use byway_api::metrics::{By, Round, Standing, Started, Thing};
 use byway_api::{AgentStatus, Change, DownReport, PlanReport, Repair, SENTENCES_MAX, Status};
 use byway_fabric::cluster::HostName;
 use byway_fabric::desired::{Choices, desired};
@@ -33,12 +36,14 @@ use crate::edge::only_one::OnlyOne;
 use crate::edge::{privileges, protocol_name};
 use crate::error::{AgentError, chain};
 use crate::key;
+use crate::metrics::{Listening, Metrics};
 use crate::peers::{self, Known, Peers};
 use crate::report::{self, Findings};
 use crate::serve::{self, Ask, Desk};
 use crate::state::State;
 use crate::store::Store;
 use crate::world::World;
+use count::{Deeds, Why};
 use damper::Damper;
 use listen::{Ears, Wake};
 
@@ -63,6 +68,8 @@ pub struct Settings {
     pub docker: Place,
     /// The TCP port on which the agents ask each other.
     pub port: u16,
+    /// The TCP address at which the metrics can be read; none means only on the local socket.
+    pub metrics: Option<SocketAddr>,
     /// The safety net: how long the agent goes without a look.
     pub look_every: Duration,
     /// Whether the agent only looks and answers, and changes nothing on this host.
@@ -80,24 +87,27 @@ pub async fn run(settings: Settings) -> Result<(), AgentError> {
     // The ears come before the first look: what changes after the look is heard.
     let mut ears = Ears::open(&settings, asked)?;
     let mut keeper = Keeper::start(settings)?;
-    let desk = Desk { status: keeper.status.clone(), asks };
+    let desk = Desk { status: keeper.status.clone(), asks, metrics: keeper.metrics.clone() };
     let server = serve::start(&keeper.settings.run_dir, desk.clone())?;
     keeper.let_peers_ask(desk);
+    keeper.let_metrics_be_read();
     keeper.install_protocol_name();
-    keeper.converge(None).await;
+    keeper.converge(Instant::now(), Why::Start).await;
     say::started(&keeper.settings.host);
     loop {
         let wait = keeper.damper.wait(Instant::now(), keeper.world.must_poll());
-        match ears.wait(wait).await? {
+        let wake = ears.wait(wait).await?;
+        keeper.metrics.note(|numbers| count::wake(numbers, &wake));
+        match wake {
             Wake::Changed(notices) => {
                 let heard = Instant::now();
                 if keeper.take_in(notices) {
-                    keeper.converge(Some(heard)).await;
+                    keeper.converge(heard, Why::Doubt).await;
                 }
             }
             Wake::Docker(engine) => {
                 keeper.world.hear_docker(engine);
-                keeper.converge(None).await;
+                keeper.converge(Instant::now(), Why::Doubt).await;
             }
             Wake::Firewalld(firewalld) => keeper.hear_firewalld(firewalld).await,
             Wake::Inventory => keeper.reread_inventory().await,
@@ -106,11 +116,11 @@ pub async fn run(settings: Settings) -> Result<(), AgentError> {
                 keeper.world.doubt_chains();
                 keeper.damper.looked_at_everything(Instant::now());
                 keeper.reread_inventory().await;
-                keeper.converge(None).await;
+                keeper.converge(Instant::now(), Why::Doubt).await;
             }
             Wake::Ask(Ask::Status(answer)) => {
                 keeper.reread_inventory().await;
-                keeper.converge(None).await;
+                keeper.converge(Instant::now(), Why::Doubt).await;
                 let _ = answer.send(keeper.last_status());
             }
             Wake::Ask(Ask::Plan(answer)) => {
@@ -150,6 +160,8 @@ struct Keeper {
     status: Arc<Mutex<Option<Status>>>,
     agent: AgentStatus,
     peers: Option<Peers>,
+    metrics: Metrics,
+    listening: Option<Listening>,
     ready: bool,
 }
 
@@ -171,9 +183,16 @@ impl Keeper {
             trouble: None,
             hands_off: settings.hands_off,
         };
+        let metrics = Metrics::new(Started {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            host: settings.host.to_string(),
+            at: now,
+            hands_off: settings.hands_off,
+        });
         let (world, damper) = (World::open()?, Damper::new(settings.look_every, Instant::now()));
         let status = Arc::default();
-        Ok(Self { settings, world, store, state, damper, status, agent, peers: None, ready: false })
+        let (peers, listening, ready) = (None, None, false);
+        Ok(Self { settings, world, store, state, damper, status, agent, peers, metrics, listening, ready })
     }
 
     /// Opens the door for other hosts. Whatever is wrong with it is told in the status.
@@ -188,6 +207,11 @@ impl Keeper {
         let docker = self.settings.docker.clone();
         let routes = |door: &Arc<_>| peers::routes(door, desk, docker);
         self.peers = Some(Peers::start(identity, self.settings.port, known, routes));
+    }
+
+    /// Lets the metrics be read over TCP, where the operator wants it.
+    fn let_metrics_be_read(&mut self) {
+        self.listening = self.settings.metrics.map(|at| Listening::start(at, self.metrics.clone()));
     }
 
     fn known(&self) -> Known {
@@ -220,9 +244,9 @@ impl Keeper {
             match notice {
                 Notice::Kernel => look = true,
                 Notice::Ruleset => look |= self.note_ruleset(),
-                Notice::OurRoute(touch) => look |= self.note_touch(touch),
+                Notice::OurRoute(touch) => look |= self.note_touch(touch, Thing::Route),
                 Notice::OurTable(touch) => {
-                    let foreign = self.note_touch(touch);
+                    let foreign = self.note_touch(touch, Thing::Table);
                     if foreign {
                         self.world.doubt_table();
                         // A flush of everything is told as a change of our table.
@@ -247,7 +271,7 @@ impl Keeper {
         self.world.doubt_table();
         self.world.doubt_chains();
         self.damper.others_write(Instant::now());
-        self.converge(None).await;
+        self.converge(Instant::now(), Why::Doubt).await;
     }
 
     /// Somebody's rules changed; that matters where Docker is, as ours stand among them.
@@ -257,11 +281,12 @@ impl Keeper {
     }
 
     /// Remembers who changed what is ours; returns whether it was somebody else.
-    fn note_touch(&mut self, touch: Touch) -> bool {
+    fn note_touch(&mut self, touch: Touch, thing: Thing) -> bool {
         if self.world.is_own(touch.port) {
             return false;
         }
         tracing::warn!(who = touch.who, "somebody {}", touch.what);
+        self.metrics.note(|numbers| numbers.was_changed(thing, count::by(&touch, thing)));
         self.agent.last_change = Some(Change { at: Timestamp::now(), what: touch.what, who: touch.who });
         true
     }
@@ -275,28 +300,27 @@ impl Keeper {
             if let Some(peers) = &self.peers {
                 peers.learn(self.known());
             }
-            self.converge(None).await;
+            self.converge(Instant::now(), Why::Inventory).await;
         } else {
             self.publish_inventory();
         }
     }
 
     /// Looks and repairs until there is nothing to do.
-    async fn converge(&mut self, heard: Option<Instant>) {
-        let begun = heard.unwrap_or_else(Instant::now);
-        let mut sentences = Vec::new();
+    async fn converge(&mut self, begun: Instant, why: Why) {
+        let mut deeds = Deeds::default();
         let mut outcome = Ok(false);
         for _ in 0..ROUNDS_MAX {
-            outcome = self.round(&mut sentences).await;
+            outcome = self.round(&mut deeds).await;
             if !matches!(outcome, Ok(false)) {
                 break;
             }
         }
-        self.note_outcome(outcome, begun, sentences);
+        self.note_outcome(outcome, begun, deeds, why);
     }
 
     /// One look, and the steps that follow from it. Returns whether there was nothing to do.
-    async fn round(&mut self, sentences: &mut Vec<String>) -> Result<bool, AgentError> {
+    async fn round(&mut self, deeds: &mut Deeds) -> Result<bool, AgentError> {
         let findings = self.look().await?;
         let at_rest = findings.plan.is_empty();
         self.publish(&findings);
@@ -305,12 +329,15 @@ impl Keeper {
         }
         self.remember(&findings)?;
         let done = self.world.apply(&findings.plan).await;
+        let outcome = self.world.take_done();
+        self.metrics.note(|numbers| numbers.stepped(&outcome));
         for step in &findings.plan.steps {
             tracing::info!("{step}");
-            sentences.push(step.to_string());
+            deeds.sentences.push(step.to_string());
+            deeds.things.insert(Thing::of(step));
         }
         if findings.plan.steps.iter().any(Step::keeps_sources) {
-            sentences.extend(self.end_rewritten(&findings.desired.table));
+            deeds.sentences.extend(self.end_rewritten(&findings.desired.table));
         }
         done.map(|()| false)
     }
@@ -329,6 +356,7 @@ impl Keeper {
         let observed = self.world.look().await?;
         self.agent.looks += 1;
         self.agent.last_look = Timestamp::now();
+        self.metrics.note(|numbers| numbers.looked(self.agent.last_look));
         let desired = desired(self.store.cluster(), self.store.me(), &self.settings.choices, &observed);
         let plan = plan(&desired, &observed);
         plan.check(&desired).map_err(|violation| AgentError::BadPlan(violation.to_string()))?;
@@ -346,6 +374,7 @@ impl Keeper {
             } else if let Step::PutSysctl { sysctl, from, .. } = step {
                 let (what, who) = (format!("set {sysctl} to {from}"), "somebody".to_owned());
                 tracing::warn!("{who} {what}");
+                self.metrics.note(|numbers| numbers.was_changed(Thing::Setting, By::Unknown));
                 self.agent.last_change = Some(Change { at: Timestamp::now(), what, who });
             }
         }
@@ -356,19 +385,23 @@ impl Keeper {
         &mut self,
         outcome: Result<bool, AgentError>,
         begun: Instant,
-        mut sentences: Vec<String>,
+        mut deeds: Deeds,
+        why: Why,
     ) {
         let now = Instant::now();
+        let took = now.duration_since(begun);
         self.agent.trouble = match outcome {
             Ok(true) => None,
             Ok(false) => Some(format!("{ROUNDS_MAX} repairs in a row did not bring this host to rest")),
             Err(error) => Some(chain(&error)),
         };
-        if !sentences.is_empty() {
-            sentences.truncate(SENTENCES_MAX);
-            let micros = u64::try_from(now.duration_since(begun).as_micros()).unwrap_or(u64::MAX);
+        let (failed, repaired) = (self.agent.trouble.is_some(), deeds.cause(why));
+        self.metrics.note(|numbers| numbers.came_round(Round { took, failed, repaired }));
+        if !deeds.sentences.is_empty() {
+            deeds.sentences.truncate(SENTENCES_MAX);
+            let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
             self.agent.repairs += 1;
-            self.agent.last_repair = Some(Repair { at: Timestamp::now(), micros, steps: sentences });
+            self.agent.last_repair = Some(Repair { at: Timestamp::now(), micros, steps: deeds.sentences });
             self.damper.repaired(now);
         }
         if let Some(trouble) = &self.agent.trouble {
@@ -387,6 +420,12 @@ impl Keeper {
             status.problems.extend(peers.problems());
             status.peers = Some(peers.status());
         }
+        status.problems.extend(self.listening.as_ref().and_then(Listening::problem));
+        let (expected, present) = report::routes_by_family(findings);
+        self.metrics.note(|numbers| {
+            numbers.stands(Standing::of(&status, expected, present));
+            numbers.has_read(status.inventory.clone());
+        });
         say::standing(&status);
         *self.status.lock().unwrap_or_else(PoisonError::into_inner) = Some(status);
     }
@@ -398,6 +437,7 @@ impl Keeper {
     }
 
     fn publish_inventory(&self) {
+        self.metrics.note(|numbers| numbers.has_read(self.store.status()));
         if let Some(status) = self.status.lock().unwrap_or_else(PoisonError::into_inner).as_mut() {
             status.inventory = self.store.status();
         }

@@ -7,6 +7,7 @@ pub mod edge;
 pub mod error;
 pub mod keep;
 pub mod key;
+mod metrics;
 pub mod once;
 pub mod peers;
 pub mod posts;

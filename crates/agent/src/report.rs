@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 
+use byway_api::metrics::ByFamily;
 use byway_api::{AgentStatus, HostStatus, Status, host_statuses};
 use byway_fabric::cluster::{Host, HostName};
-use byway_fabric::desired::Desired;
+use byway_fabric::desired::{Desired, WantedRoute};
 use byway_fabric::docker::Endpoint;
-use byway_fabric::observed::{METRIC, Observed};
+use byway_fabric::observed::{METRIC, Observed, Route};
 use byway_fabric::plan::Plan;
 
 use crate::store::Store;
@@ -55,12 +56,24 @@ fn hosts(store: &Store, findings: &Findings) -> Vec<HostStatus> {
     for wanted in findings.desired.routes.values() {
         counts.entry(&wanted.host).or_default().0 += 1;
     }
-    for route in findings.observed.routes.iter().filter(|route| route.is_ours() && route.metric == METRIC) {
-        let Some(wanted) = findings.desired.routes.get(&route.to) else { continue };
-        if route.via == Some(wanted.via) && route.dev == Some(wanted.dev) {
-            counts.entry(&wanted.host).or_default().1 += 1;
-        }
+    for (_, wanted) in present(findings) {
+        counts.entry(&wanted.host).or_default().1 += 1;
     }
     let count = |host: &HostName| counts.get(host).copied().unwrap_or_default();
     host_statuses(store.cluster(), &store.me().name, &findings.plan.problems, count)
+}
+
+/// Routes of ours that are there and right, each with what it should be.
+fn present(findings: &Findings) -> impl Iterator<Item = (&Route, &WantedRoute)> {
+    let ours = findings.observed.routes.iter().filter(|route| route.is_ours() && route.metric == METRIC);
+    ours.filter_map(|route| {
+        let wanted = findings.desired.routes.get(&route.to)?;
+        (route.via == Some(wanted.via) && route.dev == Some(wanted.dev)).then_some((route, wanted))
+    })
+}
+
+/// Routes that should be there, and those that are, by family.
+pub(crate) fn routes_by_family(findings: &Findings) -> (ByFamily, ByFamily) {
+    let expected = findings.desired.routes.keys().map(ipnet::IpNet::addr).collect();
+    (expected, present(findings).map(|(route, _)| route.to.addr()).collect())
 }

@@ -16,6 +16,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 
 use crate::error::{AgentError, links};
+use crate::metrics::Metrics;
 
 /// Questions that may wait for the loop; more are told to come again.
 pub(crate) const ASKS_MAX: usize = 16;
@@ -37,13 +38,15 @@ pub(crate) enum Ask {
     Down(oneshot::Sender<Result<DownReport, AgentError>>),
 }
 
-/// What answers need: the last status, and the way to the loop.
+/// What answers need: the last status, the way to the loop, and the numbers.
 #[derive(Debug, Clone)]
 pub(crate) struct Desk {
     /// How the host stood last.
     pub(crate) status: Arc<Mutex<Option<Status>>>,
     /// The loop.
     pub(crate) asks: mpsc::Sender<Ask>,
+    /// What was counted.
+    pub(crate) metrics: Metrics,
 }
 
 /// The API while it is served.
@@ -66,6 +69,7 @@ pub(crate) fn start(run_dir: &Path, desk: Desk) -> Result<Server, AgentError> {
         .route(path::STATUS, get(tell_status))
         .route(path::PLAN, get(tell_plan))
         .route(path::DOWN, post(take_down))
+        .route(path::METRICS, get(tell_metrics))
         .with_state(desk);
     let (stop, mut stopped) = watch::channel(false);
     let task = tokio::spawn(async move {
@@ -121,6 +125,10 @@ async fn status_within(desk: &Desk, patience: Duration) -> Response {
         Some(status) => Json(status).into_response(),
         None => refuse(StatusCode::SERVICE_UNAVAILABLE, vec!["the agent has not looked yet".to_owned()]),
     }
+}
+
+async fn tell_metrics(State(desk): State<Desk>) -> Response {
+    desk.metrics.answer()
 }
 
 async fn tell_plan(State(desk): State<Desk>) -> Response {

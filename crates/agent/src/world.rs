@@ -1,5 +1,6 @@
 //! Everything that the agent looks at and changes, gathered: look whole, then do a plan's steps in order.
 
+use byway_api::metrics::{Done, Thing};
 use byway_fabric::docker::{Backend, Flavour, Seen};
 use byway_fabric::firewalld::Firewalld;
 use byway_fabric::observed::Observed;
@@ -38,6 +39,8 @@ pub struct World {
     flavour: Option<Flavour>,
     /// firewalld, as it last said of itself.
     firewalld: Option<Firewalld>,
+    /// What came of steps since somebody asked.
+    done: Done,
 }
 
 impl World {
@@ -56,6 +59,7 @@ impl World {
             docker: None,
             flavour: None,
             firewalld: None,
+            done: Done::default(),
         })
     }
 
@@ -167,73 +171,82 @@ impl World {
     /// The first that failed.
     pub async fn apply(&mut self, plan: &Plan) -> Result<(), AgentError> {
         let mut first_error = None;
-        for group in plan.steps.chunk_by(|one, other| hand(one) == hand(other)) {
-            if let Err(error) = self.apply_group(group).await {
-                tracing::warn!(error = crate::error::chain(&error), "a step failed");
-                first_error.get_or_insert(error);
+        for group in plan.steps.chunk_by(|one, other| Thing::of(one) == Thing::of(other)) {
+            let Some(thing) = group.first().map(Thing::of) else { continue };
+            let outcome = self.apply_group(thing, group).await;
+            let failed = outcome.as_ref().map_or_else(|failure| failure.steps.min(group.len()), |()| 0);
+            self.done.applied.add(thing, (group.len() - failed) as u64);
+            self.done.failed.add(thing, failed as u64);
+            if let Err(Failure { first, .. }) = outcome {
+                tracing::warn!(error = crate::error::chain(&first), "a step failed");
+                first_error.get_or_insert(first);
             }
         }
         first_error.map_or(Ok(()), Err)
     }
 
-    async fn apply_group(&mut self, steps: &[Step]) -> Result<(), AgentError> {
-        match steps.first().map(hand) {
-            Some(Hand::Nft) => {
+    /// What came of steps since this was last asked.
+    pub fn take_done(&mut self) -> Done {
+        std::mem::take(&mut self.done)
+    }
+
+    async fn apply_group(&mut self, thing: Thing, steps: &[Step]) -> Result<(), Failure> {
+        match thing {
+            Thing::Table => {
                 self.table = KnownTable::Unknown;
                 let all: String = steps.iter().filter_map(script).collect();
                 let doing = steps.iter().map(Step::what).next().unwrap_or_default();
-                Ok(nft::apply(&mut self.runs, &all, &doing).await?)
+                let done = nft::apply(&mut self.runs, &all, &doing).await;
+                // One transaction: all of it or nothing.
+                done.map_err(|error| Failure { steps: steps.len(), first: error.into() })
             }
-            Some(Hand::Chain) => {
-                self.docker = None;
-                chains::apply(&mut self.runs, steps).await.map_err(|error| AgentError::Chains(error.into()))
-            }
-            Some(Hand::Sysctl) => apply_sysctls(steps),
-            Some(Hand::Route) => self.apply_routes(steps),
-            None => Ok(()),
+            Thing::DockerChain => self.apply_to_chains(steps).await,
+            Thing::Setting => apply_sysctls(steps),
+            Thing::Route => self.apply_routes(steps),
         }
     }
 
-    fn apply_routes(&mut self, steps: &[Step]) -> Result<(), AgentError> {
-        let refusals = route::apply(&mut self.netlink, steps)
-            .map_err(|cause| AgentError::Netlink { doing: "change routes", cause })?;
-        let others = refusals.len().saturating_sub(1);
+    async fn apply_to_chains(&mut self, steps: &[Step]) -> Result<(), Failure> {
+        self.docker = None;
+        let mut errors = Vec::new();
+        for step in steps {
+            errors.extend(chains::apply(&mut self.runs, step).await.err());
+        }
+        Failure::of(errors.into_iter().map(|error| AgentError::Chains(error.into())))
+    }
+
+    fn apply_routes(&mut self, steps: &[Step]) -> Result<(), Failure> {
+        let refusals = route::apply(&mut self.netlink, steps).map_err(|cause| Failure {
+            steps: steps.len(),
+            first: AgentError::Netlink { doing: "change routes", cause },
+        })?;
+        let failed = refusals.len();
         match refusals.into_iter().next() {
-            Some((what, refusal)) => Err(AgentError::Refused { what, others, cause: refusal.cause }),
+            Some((what, refusal)) => {
+                let first = AgentError::Refused { what, others: failed - 1, cause: refusal.cause };
+                Err(Failure { steps: failed, first })
+            }
             None => Ok(()),
         }
     }
 }
 
-fn apply_sysctls(steps: &[Step]) -> Result<(), AgentError> {
-    let mut first_error = None;
-    for step in steps {
-        if let Step::PutSysctl { sysctl, to, .. } = step
-            && let Err(error) = sysctls::write(sysctl, to)
-        {
-            first_error.get_or_insert(error);
-        }
-    }
-    first_error.map_or(Ok(()), |error| Err(error.into()))
+fn apply_sysctls(steps: &[Step]) -> Result<(), Failure> {
+    let write = |step: &Step| match step {
+        Step::PutSysctl { sysctl, to, .. } => sysctls::write(sysctl, to).err(),
+        _ => None,
+    };
+    Failure::of(steps.iter().filter_map(write).map(AgentError::from))
 }
 
-/// By what a step is done.
-#[derive(PartialEq)]
-enum Hand {
-    Nft,
-    Chain,
-    Sysctl,
-    Route,
+/// Steps of one sort that failed.
+struct Failure {
+    steps: usize,
+    first: AgentError,
 }
 
-fn hand(step: &Step) -> Hand {
-    match step {
-        Step::PutTable { .. }
-        | Step::PutElements { .. }
-        | Step::DelElements { .. }
-        | Step::DelTable { .. } => Hand::Nft,
-        Step::MendChain { .. } => Hand::Chain,
-        Step::PutSysctl { .. } => Hand::Sysctl,
-        Step::PutRoute { .. } | Step::DelRoute { .. } => Hand::Route,
+impl Failure {
+    fn of(mut errors: impl Iterator<Item = AgentError>) -> Result<(), Self> {
+        errors.next().map_or(Ok(()), |first| Err(Self { steps: 1 + errors.count(), first }))
     }
 }

@@ -6,6 +6,7 @@
 pub mod client;
 mod http;
 pub mod identity;
+pub mod metrics;
 pub mod peer;
 mod peer_error;
 
@@ -28,6 +29,8 @@ pub mod path {
     pub const PLAN: &str = "/v1/plan";
     /// `POST`: takes everything out, answers with a [`super::DownReport`], then the agent ends.
     pub const DOWN: &str = "/v1/down";
+    /// `GET`: the metrics, as [`super::metrics::text`] writes them. Never wakes the loop; the one path that is served on TCP too.
+    pub const METRICS: &str = "/metrics";
     /// `GET`, between hosts only: [`super::Hello`]. The one path that never changes.
     pub const HELLO: &str = "/v1/hello";
     /// `POST`, between hosts only, a `fabric::trace::Search`: where things are, a `Found`.
@@ -177,7 +180,7 @@ pub struct HostStatus {
 }
 
 /// How a host stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum HostState {
     /// The host that speaks.

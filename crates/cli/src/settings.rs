@@ -12,7 +12,7 @@ use clap::Args;
 
 use crate::complaint::Advised;
 
-/// The longest configuration that is read; ten keys and their comments need far less.
+/// The longest configuration that is read; twelve keys and their comments need far less.
 const CONFIG_BYTES_MAX: usize = 1 << 20;
 
 /// Flags of every command.
@@ -50,6 +50,9 @@ pub(crate) struct AgentFlags {
     /// A network of Docker that takes part by its name; others do by the label `byway` [default: bridge,byway]
     #[arg(long = "network", value_name = "NAME", value_delimiter = ',')]
     networks: Vec<String>,
+    /// A TCP address at which Prometheus may read the metrics, as 127.0.0.1:9172 [default: none]
+    #[arg(long, value_name = "ADDRESS")]
+    metrics: Option<String>,
     /// The safety net: seconds between two looks without a notice [default: 60]
     #[arg(long, value_name = "SECONDS")]
     look_every_seconds: Option<String>,
@@ -82,6 +85,7 @@ fn flags(common: &Common, agent: &AgentFlags) -> Vec<(Key, String)> {
         (Key::Uplink, &agent.uplink),
         (Key::Bridges, &bridges),
         (Key::Networks, &networks),
+        (Key::Metrics, &agent.metrics),
         (Key::LookEverySeconds, &agent.look_every_seconds),
         (Key::Log, &agent.log),
     ];
@@ -126,6 +130,7 @@ pub(crate) fn settings(config: &Config) -> anyhow::Result<Settings> {
         state_dir: config.state_dir.value.clone(),
         docker: docker(config),
         port: config.port.value,
+        metrics: config.metrics.as_ref().map(|at| at.value),
         look_every: Duration::from_secs(config.look_every_seconds.value),
         hands_off: false,
     })

@@ -8,6 +8,7 @@ mod layer;
 mod value;
 
 use std::fmt;
+use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
@@ -79,6 +80,8 @@ pub enum Key {
     StateDir,
     /// The TCP port on which the agents ask each other.
     Port,
+    /// The TCP address at which the metrics can be read.
+    Metrics,
     /// Seconds between two looks without being woken.
     LookEverySeconds,
     /// What is logged.
@@ -87,7 +90,7 @@ pub enum Key {
 
 impl Key {
     /// All keys, in the order in which they are documented.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Host,
         Self::Inventory,
         Self::Uplink,
@@ -97,6 +100,7 @@ impl Key {
         Self::RunDir,
         Self::StateDir,
         Self::Port,
+        Self::Metrics,
         Self::LookEverySeconds,
         Self::Log,
     ];
@@ -124,6 +128,7 @@ impl Key {
             Self::RunDir => ("run-dir", "BYWAY_RUN_DIR"),
             Self::StateDir => ("state-dir", "BYWAY_STATE_DIR"),
             Self::Port => ("port", "BYWAY_PORT"),
+            Self::Metrics => ("metrics", "BYWAY_METRICS"),
             Self::LookEverySeconds => ("look-every-seconds", "BYWAY_LOOK_EVERY_SECONDS"),
             Self::Log => ("log", "BYWAY_LOG"),
         }
@@ -192,6 +197,8 @@ pub struct Config {
     pub state_dir: Setting<PathBuf>,
     /// The TCP port on which the agents ask each other, the same on all hosts.
     pub port: Setting<u16>,
+    /// The TCP address at which the metrics can be read; none means only on the local socket.
+    pub metrics: Option<Setting<SocketAddr>>,
     /// Seconds between two looks without being woken, in [`LOOK_EVERY_SECONDS_RANGE`].
     pub look_every_seconds: Setting<u64>,
     /// What is logged: a level, or levels per target.
@@ -212,6 +219,7 @@ pub fn merge(layers: impl IntoIterator<Item = Layer>) -> Config {
         run_dir: all.run_dir.unwrap_or_else(|| default(RUN_DIR.into())),
         state_dir: all.state_dir.unwrap_or_else(|| default(STATE_DIR.into())),
         port: all.port.unwrap_or_else(|| default(PORT)),
+        metrics: all.metrics,
         look_every_seconds: all.look_every_seconds.unwrap_or_else(|| default(LOOK_EVERY_SECONDS)),
         log: all.log.unwrap_or_else(|| default(LOG.into())),
     }
@@ -237,6 +245,7 @@ impl Config {
             Key::RunDir => Some((self.run_dir.value.display().to_string(), &self.run_dir.origin)),
             Key::StateDir => Some((self.state_dir.value.display().to_string(), &self.state_dir.origin)),
             Key::Port => Some((self.port.value.to_string(), &self.port.origin)),
+            Key::Metrics => self.metrics.as_ref().map(|at| (at.value.to_string(), &at.origin)),
             Key::LookEverySeconds => {
                 Some((self.look_every_seconds.value.to_string(), &self.look_every_seconds.origin))
             }

@@ -33,6 +33,8 @@ pub enum ProblemKind {
     Waits,
     /// Other hosts cannot ask this one.
     Peers,
+    /// Nobody can read the metrics where they should be.
+    Metrics,
 }
 
 impl fmt::Display for ProblemKind {
@@ -43,6 +45,7 @@ impl fmt::Display for ProblemKind {
             Self::NotDirect => "not direct",
             Self::Waits => "waits",
             Self::Peers => "peers",
+            Self::Metrics => "metrics",
         })
     }
 }

@@ -28,6 +28,7 @@ docker-socket = /run/docker.sock (default)
 run-dir = /run/byway (default)
 state-dir = /var/lib/byway (default)
 port = 7172 (default)
+metrics is not set
 look-every-seconds = 60 (default)
 log = info (default)
 ";
@@ -44,6 +45,7 @@ fn flags_are_stronger_than_the_environment_and_that_than_the_file() {
         ("BYWAY_HOST", "from-env"),
         ("BYWAY_LOG", "debug"),
         ("BYWAY_BRIDGES", "docker0, br-web"),
+        ("BYWAY_METRICS", "[::1]:9172"),
     ]);
     let file = "log = \"warn\"\nhost = \"from-file\"\nuplink = \"eth0\"\nlook-every-seconds = 30\n";
     let file = Layer::from_toml("/etc/byway/byway.toml", file).unwrap();
@@ -57,6 +59,7 @@ docker-socket = /run/docker.sock (default)
 run-dir = /run/byway (default)
 state-dir = /var/lib/byway (default)
 port = 7172 (default)
+metrics = [::1]:9172 (from BYWAY_METRICS)
 look-every-seconds = 30 (from /etc/byway/byway.toml:4)
 log = debug (from BYWAY_LOG)
 ";
@@ -69,6 +72,7 @@ fn an_unknown_variable_gets_a_suggestion_and_foreign_ones_are_left_alone() {
         ("PATH", "/bin"),
         ("BYWAY_HOSTNAME", "a"),
         ("BYWAY_LOOK_EVERY_SECONDS", "4"),
+        ("BYWAY_METRICS", "localhost:9172"),
         ("BYWAY_PORT", "0"),
         ("BYWAY_RUN_DIR", "run"),
         ("BYWAY_UPLINK", ""),
@@ -79,6 +83,7 @@ fn an_unknown_variable_gets_a_suggestion_and_foreign_ones_are_left_alone() {
         "BYWAY_BRIDGES is `docker0,,br0`: an interface name has 1 to 15 bytes, no blanks, no `/` and no `:`, and is \
          not `.` or `..`",
         "BYWAY_LOOK_EVERY_SECONDS is `4`: it can be 5 to 3600",
+        "BYWAY_METRICS is `localhost:9172`: it must be an address and a port, as in 127.0.0.1:9172 or [::1]:9172",
         "BYWAY_PORT is `0`: it can be 1 to 65535",
         "BYWAY_RUN_DIR is `run`: it must start with `/`, or it would depend on where the agent is started",
         "`BYWAY_HOSTNAME` is not a setting: did you mean BYWAY_HOST?",

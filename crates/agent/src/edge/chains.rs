@@ -80,19 +80,13 @@ async fn bridges(runs: &mut Runs, ipv6: bool) -> Result<Option<Walls>, NftError>
     json.map(|json| bridges::read(&json, ipv6).map_err(understand)).transpose()
 }
 
-/// Does the steps that are about shared chains.
+/// Does a step that is about a shared chain; there is nothing to do for others.
 ///
 /// # Errors
-/// The first that was refused; the others are tried all the same.
-pub async fn apply(runs: &mut Runs, steps: &[Step]) -> Result<(), ProgramError> {
-    let mut first_error = None;
-    for step in steps {
-        let Step::MendChain { flavour, ipv6, place, delete, insert, .. } = step else { continue };
-        let accept = accept();
-        let insert = insert.map(|at| (at, accept.as_str()));
-        if let Err(error) = iptables::mend(runs, *flavour, *ipv6, *place, delete, insert).await {
-            first_error.get_or_insert(error);
-        }
-    }
-    first_error.map_or(Ok(()), Err)
+/// When it was refused.
+pub async fn apply(runs: &mut Runs, step: &Step) -> Result<(), ProgramError> {
+    let Step::MendChain { flavour, ipv6, place, delete, insert, .. } = step else { return Ok(()) };
+    let accept = accept();
+    let insert = insert.map(|at| (at, accept.as_str()));
+    iptables::mend(runs, *flavour, *ipv6, *place, delete, insert).await
 }

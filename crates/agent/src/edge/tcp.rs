@@ -31,6 +31,17 @@ pub fn listen(at: SocketAddr) -> io::Result<TcpListener> {
     socket.listen(BACKLOG)
 }
 
+/// Listens on an address that this host has now.
+///
+/// # Errors
+/// When the port is taken, the host does not have the address, or the kernel refuses.
+pub fn listen_here(at: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if at.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    socket.set_reuseaddr(true)?;
+    socket.bind(at)?;
+    socket.listen(BACKLOG)
+}
+
 /// Lets the kernel end a connection whose far end has vanished without a word.
 ///
 /// # Errors

@@ -1,5 +1,6 @@
 //! One source of settings: the flags, the environment, the file, or the machine's name.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use toml::Spanned;
@@ -34,6 +35,8 @@ pub struct Layer {
     pub state_dir: Option<Setting<PathBuf>>,
     /// See [`Key::Port`].
     pub port: Option<Setting<u16>>,
+    /// See [`Key::Metrics`].
+    pub metrics: Option<Setting<SocketAddr>>,
     /// See [`Key::LookEverySeconds`].
     pub look_every_seconds: Option<Setting<u64>>,
     /// See [`Key::Log`].
@@ -124,6 +127,7 @@ impl Layer {
             run_dir: self.run_dir.or(weaker.run_dir),
             state_dir: self.state_dir.or(weaker.state_dir),
             port: self.port.or(weaker.port),
+            metrics: self.metrics.or(weaker.metrics),
             look_every_seconds: self.look_every_seconds.or(weaker.look_every_seconds),
             log: self.log.or(weaker.log),
         }
@@ -141,6 +145,7 @@ impl Layer {
             Key::RunDir => self.run_dir = Some(setting(value::run_dir(text, &origin)?, origin)),
             Key::StateDir => self.state_dir = Some(setting(value::path(text, &origin)?, origin)),
             Key::Port => self.port = Some(setting(value::port(text)?, origin)),
+            Key::Metrics => self.metrics = Some(setting(value::metrics(text)?, origin)),
             Key::LookEverySeconds => {
                 self.look_every_seconds = Some(setting(value::look_every_seconds(text)?, origin));
             }

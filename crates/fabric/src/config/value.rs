@@ -1,5 +1,6 @@
 //! What the values of the settings may be. Every refusal is a clause that follows "`key` is …: ".
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use super::{LOOK_EVERY_SECONDS_RANGE, Origin, PORT_RANGE};
@@ -107,6 +108,12 @@ pub(super) fn port(text: &str) -> Result<u16, String> {
     let (least, most) = PORT_RANGE.into_inner();
     let port = text.parse().ok().filter(|port| PORT_RANGE.contains(&u64::from(*port)));
     port.ok_or_else(|| format!("it can be {least} to {most}"))
+}
+
+/// An address and a port; no host name, as whoever can be asked by strangers should know by what address.
+pub(super) fn metrics(text: &str) -> Result<SocketAddr, String> {
+    let at: Option<SocketAddr> = text.parse().ok().filter(|at: &SocketAddr| at.port() != 0);
+    at.ok_or_else(|| "it must be an address and a port, as in 127.0.0.1:9172 or [::1]:9172".to_owned())
 }
 
 /// Docker's own rule for names of networks (moby `daemon/names`).
