@@ -217,7 +217,7 @@ fn requests_without_end_and_without_sense_hold_nobody_up() {
         held.push(stream);
     }
     let page = over_tcp(&lab);
-    assert!(page["byway_build_info{version=\"0.1.0\",host=\"docker41\"}"] > 0.5, "{page:#?}");
+    assert!(page.keys().any(|name| name.contains("host=\"docker41\"")), "{page:#?}");
     run(&lab, "docker41", "ip route flush table main proto byway");
     ear.until_at_rest();
     assert_reaching(&lab);
