@@ -243,14 +243,13 @@ impl Compressed {
         self.plain.clear();
         self.plain.reserve_exact(PIECE);
         let before = zlib.total_in();
-        let status = zlib.decompress_vec(sealed, &mut self.plain, FlushDecompress::None).ok()?;
+        zlib.decompress_vec(sealed, &mut self.plain, FlushDecompress::None).ok()?;
         let taken = usize::try_from(zlib.total_in() - before).ok()?;
         feed.split(taken);
         self.left -= taken;
         self.owed = self.owed.checked_sub(self.plain.len())?;
         let is_stuck = taken == 0 && self.plain.is_empty() && (self.left == 0 || !feed.bytes.is_empty());
-        let is_short = status == Status::StreamEnd && self.owed > 0;
-        (!is_stuck && !is_short).then_some(!self.plain.is_empty())
+        (!is_stuck).then_some(!self.plain.is_empty())
     }
 
     /// Tries to step over missing bytes: what became of the frame, or `Err` if the next one's beginning is not known.

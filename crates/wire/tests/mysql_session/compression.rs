@@ -123,6 +123,25 @@ fn a_large_frame_is_opened_as_it_comes_and_what_is_lost_of_it_is_told() {
 }
 
 #[test]
+fn a_frame_that_ends_before_its_length_is_told_to_the_byte() {
+    // 68 KiB are in it, and 8 KiB more are promised: the message goes on behind them, in the next frame.
+    let text = [b"\x03do ".to_vec(), (0..80 << 10).map(|nth| b'a' + (nth % 26) as u8).collect()].concat();
+    let length = u32::try_from(text.len()).unwrap().to_le_bytes();
+    let message = [&length[..3], &[0], &text].concat();
+    let mut short = sealed(Role::Client, 0, "Zlib", &message[..68 << 10]);
+    let promised = u32::to_le_bytes(76 << 10);
+    short.bytes[4..7].copy_from_slice(&promised[..3]);
+    let mut sent = packets("s greeting 8.4.0\n c login alice shop +zlib\n s ok");
+    sent.extend([short, sealed(Role::Client, 1, "Zlib", &message[76 << 10..]), stored_answer()]);
+    let story = watched(&sent, false);
+    let (before, after) = story.split_once("do abc").unwrap();
+    assert!(before.contains("missed 8192 bytes of the Client: Damaged"), "{before}");
+    // A message's header has four bytes, and its command one.
+    let missing = format!("<8192 missing at {}> -> ok, 7 affected", (68 << 10) - 5);
+    assert!(after.contains(&missing), "it ends with {:?}", after.rsplit_once('<'));
+}
+
+#[test]
 fn within_a_frame_no_message_is_looked_for() {
     // The second frame goes on where the first, which is lost, left off; what is behind 64 KiB of it looks like a ping.
     let mut inner = vec![0xff; 65_536];
