@@ -1,4 +1,4 @@
-//! Installs what a task needs, then runs it: `cargo xtask demo | test | bench | fuzz | engines`.
+//! Installs what a task needs, then runs it: `cargo xtask demo | test | bench | fuzz | engines | etcd`.
 //!
 //! Knows only names of programs and packages; what is shown, tested and measured lives in the crates.
 
@@ -22,6 +22,7 @@ cargo xtask TASK
                   feeds a decoder with hostile input (targets: see fuzz/targets), 60 s if not said
   engines [--mariadb]
                   real Docker engines for `byway lab up --engine`, in ~/.cache/byway (needs root once)
+  etcd [--check]  makes what the agent says to etcd from proto/etcd.proto, or says whether it is up to date
 
 Each installs the system packages that it lacks first, and says so.
 ";
@@ -47,6 +48,7 @@ fn main() -> ExitCode {
         ["bench", ref names @ ..] => bench(names),
         ["engines"] => engines::set_up(false),
         ["engines", "--mariadb"] => engines::set_up(true),
+        ["etcd", ref rest @ ..] => etcd(rest),
         ["fuzz", target] => fuzz(target, "60"),
         ["fuzz", target, seconds] => fuzz(target, seconds),
         _ => Err(Failure(USAGE.to_owned())),
@@ -157,6 +159,13 @@ fn fuzz(target: &str, seconds: &str) -> Outcome {
         .args(["-use_value_profile=1".to_owned(), format!("-max_total_time={seconds}")])
         .arg(format!("-artifact_prefix={}/", artifacts.display()))
         .current_dir(&fuzz))
+}
+
+/// The generator is a workspace of its own: nothing of it is built with Byway.
+fn etcd(rest: &[&str]) -> Outcome {
+    let proto = Path::new(root()).join("proto");
+    let folder = proto.join("target");
+    run(cargo().args(["run", "--quiet", "--target-dir"]).arg(folder).arg("--").args(rest).current_dir(proto))
 }
 
 /// Cargo in a user namespace of its own where we are not root: the tests make networks, and there they may.
