@@ -71,12 +71,14 @@ fn say(text: &str) {
 const LAB: [(&str, &str); 3] = [("nft", "nftables"), ("ping", "iputils-ping"), ("ip", "iproute2")];
 /// What the tests need on top; tcpdump brings libpcap, which compiles filters, `mariadb_config` the library of the
 /// clients that the tests make.
-const TESTS: [(&str, &str); 5] = [
+const TESTS: [(&str, &str); 7] = [
     ("setpriv", "util-linux"),
     ("tcpdump", "tcpdump"),
     ("cc", "gcc"),
     ("mariadb_config", "libmariadb-dev"),
     ("openssl", "openssl"),
+    ("etcd", "etcd-server"),
+    ("etcdctl", "etcd-client"),
 ];
 /// The peer of the bench `capture`.
 const PEER_OF_CAPTURE: [(&str, &str); 1] = [("tshark", "tshark")];
