@@ -1,9 +1,11 @@
 //! Members die, hang and talk nonsense: what is asked comes to an end, nothing is lost, and nothing done twice.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use byway_agent::edge::etcd::{Etcd, EtcdError, Outcome};
 use byway_lab::etcd::{Certificates, Members, Tls};
+use futures_util::future::join_all;
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::{TcpListener, TcpStream};
 
@@ -63,6 +65,22 @@ async fn a_member_that_accepts_and_says_nothing_does_not_hold_us() {
         assert!(error.to_string().contains("within 3.0 s"), "{error}");
         assert!(error.hint().is_some());
     }
+}
+
+#[tokio::test]
+async fn however_many_ask_members_that_say_nothing_each_hears_so_in_time() {
+    let mut members = one_member();
+    let (silent, _listener) = listen().await;
+    let endpoints = [members.endpoints(), vec![format!("http://{silent}")]].concat();
+    let etcd = connect(&options_at(&endpoints)).await;
+    members.kill_all();
+    // The clock now jumps whenever there is nothing to do.
+    tokio::time::pause();
+    let begun = tokio::time::Instant::now();
+    for outcome in join_all((0..32).map(|_| etcd.get("a"))).await {
+        assert!(matches!(outcome, Err(EtcdError::Unreachable { .. })), "{outcome:?}");
+    }
+    assert!(begun.elapsed() < Duration::from_secs(21), "{:?}", begun.elapsed());
 }
 
 #[tokio::test]

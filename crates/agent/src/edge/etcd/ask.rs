@@ -85,7 +85,7 @@ impl Etcd {
                 Err(No::Trouble(miss)) => miss,
                 Err(no) => return Err(refused(what, line.endpoint.clone(), no)),
             };
-            self.hang_up(&line).await;
+            line.hang_up();
             let endpoint = line.endpoint.clone();
             if kind == Kind::Change {
                 return Err(EtcdError::Unanswered { what: what.to_owned(), endpoint, cause: miss });
@@ -97,34 +97,24 @@ impl Etcd {
         Err(EtcdError::Unreachable { what: what.to_owned(), tries })
     }
 
-    /// Ends the use of a line that is broken: the next call is made elsewhere.
-    pub(super) async fn hang_up(&self, broken: &Arc<Line>) {
-        let mut current = self.shared.current.lock().await;
-        if current.line.as_ref().is_some_and(|line| Arc::ptr_eq(line, broken)) {
-            current.line = None;
-            current.next += 1;
-        }
-    }
-
     /// The line in use, or a new one to the endpoint whose turn it is.
     async fn line(&self, until: Instant) -> Result<Arc<Line>, (Endpoint, No)> {
-        let mut current = self.shared.current.lock().await;
-        if let Some(line) = current.line.as_ref().filter(|line| line.is_open()) {
-            return Ok(Arc::clone(line));
-        }
-        current.line = None;
         let endpoints = &self.shared.options.endpoints;
+        let late = || No::Trouble(Miss::Late { what: "connection", after: CALL_TIME });
+        // Others may be connecting, one after the other; we do not wait for longer than for an answer.
+        let current = timeout_at(until, self.shared.current.lock()).await;
+        let mut current = current.map_err(|_| (endpoints[0].clone(), late()))?;
+        match current.line.take() {
+            Some(line) if line.is_open() => return Ok(Arc::clone(current.line.insert(line))),
+            Some(_) => current.next += 1,
+            None => {}
+        }
         let endpoint = &endpoints[current.next % endpoints.len()];
-        let late = No::Trouble(Miss::Late { what: "connection", after: CALL_TIME });
         // Boxed: it is rare and large, and would be part of whatever asks.
         let opening = Box::pin(Line::open(endpoint, &self.shared.options));
-        let opened = timeout_at(until, opening).await.unwrap_or(Err(late));
+        let opened = timeout_at(until, opening).await.unwrap_or_else(|_| Err(late()));
         match opened.and_then(|line| self.same_cluster(line)) {
-            Ok(line) => {
-                let line = Arc::new(line);
-                current.line = Some(Arc::clone(&line));
-                Ok(line)
-            }
+            Ok(line) => Ok(Arc::clone(current.line.insert(Arc::new(line)))),
             Err(no) => {
                 current.next += 1;
                 Err((endpoint.clone(), no))

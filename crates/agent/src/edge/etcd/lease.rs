@@ -120,7 +120,7 @@ impl KeepAlive {
                 self.stream = Some(stream);
                 return Ok(time_of(answer));
             }
-            self.etcd.hang_up(&stream.line).await;
+            stream.line.hang_up();
         }
         let (answer, stream) = self.open().await?;
         self.stream = Some(stream);

@@ -2,6 +2,7 @@
 //! breaks.
 
 use std::future::Future;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -50,6 +51,8 @@ pub(super) struct Line {
     /// The number of the cluster that is there.
     pub(super) cluster: u64,
     channel: Channel,
+    /// Somebody waited in vain on it.
+    broken: AtomicBool,
     _end: EndWithUs,
 }
 
@@ -67,7 +70,13 @@ impl Line {
     /// Connects to a member, and looks whether it is one that lets us in.
     pub(super) async fn open(endpoint: &Endpoint, options: &Options) -> Result<Self, No> {
         let (channel, end) = connect(endpoint, options).await.map_err(No::Trouble)?;
-        let mut line = Self { endpoint: endpoint.clone(), cluster: 0, channel, _end: end };
+        let mut line = Self {
+            endpoint: endpoint.clone(),
+            cluster: 0,
+            channel,
+            broken: AtomicBool::new(false),
+            _end: end,
+        };
         if let Some(login) = &options.login {
             line.log_in(login).await?;
         }
@@ -77,7 +86,12 @@ impl Line {
 
     /// Whether it can still be used, as far as is known.
     pub(super) fn is_open(&self) -> bool {
-        !self.channel.sender.is_closed()
+        !self.broken.load(Ordering::Relaxed) && !self.channel.sender.is_closed()
+    }
+
+    /// Ends the use of a line that is broken: what comes next is said elsewhere, what is going on may go on.
+    pub(super) fn hang_up(&self) {
+        self.broken.store(true, Ordering::Relaxed);
     }
 
     /// Makes a call, with a new login if the old one lapsed, within [`ANSWER_TIME`] each time.

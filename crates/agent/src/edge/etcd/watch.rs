@@ -112,7 +112,7 @@ impl Watch {
                 (Ok(Ok(None)), _) => Miss::Broken("etcd has ended it".into()),
                 (Ok(Err(status)), _) => miss(&status),
             };
-            return self.broken(miss).await;
+            return self.broken(miss);
         }
     }
 
@@ -146,9 +146,9 @@ impl Watch {
         })
     }
 
-    async fn broken(&mut self, miss: Miss) -> Told {
+    fn broken(&mut self, miss: Miss) -> Told {
         self.state = State::Ended;
-        self.etcd.hang_up(&self.line).await;
+        self.line.hang_up();
         Told::Broken(self.ended(miss))
     }
 
