@@ -97,7 +97,8 @@ pub(crate) fn set_up(wants_mariadb: bool) -> Outcome {
 }
 
 /// Where the lab looks for it too.
-fn cache() -> Result<PathBuf, Failure> {
+/// The folder of all that is costly to make.
+pub(crate) fn cache() -> Result<PathBuf, Failure> {
     let folder = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
     let base = folder("XDG_CACHE_HOME").or_else(|| Some(folder("HOME")?.join(".cache")));
     let base =

@@ -1,4 +1,4 @@
-//! Installs what a task needs, then runs it: `cargo xtask demo | test | bench | fuzz | engines`.
+//! Installs what a task needs, then runs it: `cargo xtask demo | test | bench | fuzz | engines | etcd`.
 //!
 //! Knows only names of programs and packages; what is shown, tested and measured lives in the crates.
 
@@ -23,6 +23,7 @@ cargo xtask TASK
                   feeds a decoder with hostile input, or each of them (targets: see fuzz/targets), 60 s if not said
   engines [--mariadb]
                   real Docker engines for `byway lab up --engine`, in ~/.cache/byway (needs root once)
+  etcd [--check]  makes what the agent says to etcd from proto/etcd.proto, or says whether it is up to date
 
 Each installs the system packages that it lacks first, and says so.
 ";
@@ -48,6 +49,7 @@ fn main() -> ExitCode {
         ["bench", ref names @ ..] => bench(names),
         ["engines"] => engines::set_up(false),
         ["engines", "--mariadb"] => engines::set_up(true),
+        ["etcd", ref rest @ ..] => etcd(rest),
         ["fuzz"] => fuzz::all("60", &[]),
         ["fuzz", target] => fuzz::one(target, "60"),
         ["fuzz", target, seconds] => fuzz::one(target, seconds),
@@ -78,6 +80,8 @@ const TESTS: [(&str, &str); 5] = [
     ("mariadb_config", "libmariadb-dev"),
     ("openssl", "openssl"),
 ];
+/// What is unpacked and not installed: it would run as a service of the machine.
+const ETCD: [(&str, &str); 2] = [("etcd", "etcd-server"), ("etcdctl", "etcd-client")];
 /// How long each decoder is fed with hostile input by the tests.
 const FUZZED_SECONDS: &str = "3";
 /// The peer of the bench `capture`.
@@ -96,6 +100,7 @@ fn test(rest: &[&str]) -> Outcome {
     packages::install(&LAB)?;
     packages::install_compiler()?;
     packages::install(&TESTS)?;
+    packages::unpack(&ETCD, &engines::cache()?.join("programs"))?;
     engines::set_up(true)?;
     if Command::new("cargo-nextest").arg("--version").output().is_err() {
         say("xtask: installing cargo-nextest, which runs the tests");
@@ -114,6 +119,7 @@ fn bench(names: &[&str]) -> Outcome {
     packages::install(&LAB)?;
     packages::install_compiler()?;
     packages::install(&TESTS)?;
+    packages::unpack(&ETCD, &engines::cache()?.join("programs"))?;
     // Who is not root gets the other benches, and from these a sentence.
     let is_wanted = |bench: &&str| names.is_empty() || names.iter().any(|name| bench.contains(name));
     if is_wanted(&"capture") {
@@ -137,6 +143,13 @@ fn bench(names: &[&str]) -> Outcome {
     // Built outside of the namespace, from where crates can still be fetched.
     run(cargo().args(&arguments).arg("--no-run"))?;
     run(&mut with_privileges(&arguments))
+}
+
+/// The generator is a workspace of its own: nothing of it is built with Byway.
+fn etcd(rest: &[&str]) -> Outcome {
+    let proto = Path::new(root()).join("proto");
+    let folder = proto.join("target");
+    run(cargo().args(["run", "--quiet", "--target-dir"]).arg(folder).arg("--").args(rest).current_dir(proto))
 }
 
 /// Cargo in a user namespace of its own where we are not root: the tests make networks, and there they may.

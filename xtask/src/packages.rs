@@ -22,6 +22,38 @@ pub(crate) fn install(wanted: &[(&str, &str)]) -> Outcome {
     run(apt("install").args(["--yes", "--no-install-recommends"]).args(&missing))
 }
 
+/// Unpacks the packages of those programs that are not there into `folder`, as a root of their own: nothing of them is
+/// installed, and nobody starts what is in them.
+pub(crate) fn unpack(wanted: &[(&str, &str)], folder: &Path) -> Outcome {
+    let is_unpacked = |program: &str| folder.join("usr/bin").join(program).is_file();
+    let missing: Vec<&str> = wanted
+        .iter()
+        .filter(|(program, _)| !is_there(program) && !is_unpacked(program))
+        .map(|(_, package)| *package)
+        .collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    say(&format!("xtask: missing here: {}; unpacking into {}", missing.join(" "), folder.display()));
+    run(&mut apt("update"))?;
+    for package in missing {
+        let part = folder.join("part").join(package);
+        let made =
+            std::fs::remove_dir_all(&part).or_else(absent).and_then(|()| std::fs::create_dir_all(&part));
+        made.map_err(|error| Failure(format!("xtask: make {}: {error}", part.display())))?;
+        run(Command::new("apt-get").args(["download", package]).current_dir(&part))?;
+        let files = std::fs::read_dir(&part).into_iter().flatten().filter_map(Result::ok);
+        for file in files.map(|entry| entry.path()) {
+            run(Command::new("dpkg-deb").arg("--extract").args([&file, folder]))?;
+        }
+    }
+    Ok(())
+}
+
+fn absent(error: std::io::Error) -> std::io::Result<()> {
+    if error.kind() == std::io::ErrorKind::NotFound { Ok(()) } else { Err(error) }
+}
+
 /// Installs clang, which compiles the eBPF program, unless there is one of any version.
 pub(crate) fn install_compiler() -> Outcome {
     let versions = (11..=22).map(|version| format!("clang-{version}"));

@@ -7,6 +7,7 @@
 
 mod allowed;
 mod engine;
+pub mod etcd;
 mod furniture;
 mod hold;
 mod holder;
