@@ -8,7 +8,7 @@ mod layer;
 mod value;
 
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
@@ -46,6 +46,22 @@ pub const PORT_RANGE: RangeInclusive<u64> = 1..=65535;
 /// The longest configuration file, in bytes: all keys with a page of comments each.
 pub const CONFIG_BYTES_MAX: usize = 64 * 1024;
 
+/// What all keys of a cluster in etcd begin with, unless told otherwise.
+pub const ETCD_PREFIX: &str = "/byway/";
+
+/// The most members of etcd that can be told: etcd itself advises against more than seven.
+pub const ETCD_ENDPOINTS_MAX: usize = 9;
+
+/// How long a host that is not heard of keeps its place in etcd, in seconds, unless told otherwise: longer than an agent's
+/// restart or a reboot takes, as the others' routes go with it.
+pub const LEASE_SECONDS: u64 = 300;
+
+/// How long that can be, in seconds: shorter than an election of etcd's is no lease, and longer than a week no help.
+pub const LEASE_SECONDS_RANGE: RangeInclusive<u64> = 5..=604_800;
+
+/// The most addresses on the underlay: one of each family.
+pub const ADDRESSES_MAX: usize = 2;
+
 /// The most bridges: a Docker host has one per network, and a list this long is a mistake.
 pub const BRIDGES_MAX: usize = 64;
 
@@ -66,6 +82,24 @@ pub enum Key {
     Host,
     /// The path of the inventory.
     Inventory,
+    /// The members of etcd, where the hosts are in etcd and not in an inventory.
+    Etcd,
+    /// What all keys in etcd begin with.
+    EtcdPrefix,
+    /// Who may vouch for the members of etcd.
+    EtcdCa,
+    /// Our certificate for etcd.
+    EtcdCert,
+    /// The key of that certificate.
+    EtcdKey,
+    /// Our name in etcd.
+    EtcdUser,
+    /// The file with the password for that name.
+    EtcdPasswordFile,
+    /// How long a host that is not heard of keeps its place in etcd.
+    LeaseSeconds,
+    /// The addresses of this host on the underlay, for a store in etcd.
+    Addresses,
     /// The interface through which the other hosts are reached.
     Uplink,
     /// The bridges that containers are attached to.
@@ -90,9 +124,18 @@ pub enum Key {
 
 impl Key {
     /// All keys, in the order in which they are documented.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 21] = [
         Self::Host,
         Self::Inventory,
+        Self::Etcd,
+        Self::EtcdPrefix,
+        Self::EtcdCa,
+        Self::EtcdCert,
+        Self::EtcdKey,
+        Self::EtcdUser,
+        Self::EtcdPasswordFile,
+        Self::LeaseSeconds,
+        Self::Addresses,
         Self::Uplink,
         Self::Bridges,
         Self::Networks,
@@ -121,6 +164,15 @@ impl Key {
         match self {
             Self::Host => ("host", "BYWAY_HOST"),
             Self::Inventory => ("inventory", "BYWAY_INVENTORY"),
+            Self::Etcd => ("etcd", "BYWAY_ETCD"),
+            Self::EtcdPrefix => ("etcd-prefix", "BYWAY_ETCD_PREFIX"),
+            Self::EtcdCa => ("etcd-ca", "BYWAY_ETCD_CA"),
+            Self::EtcdCert => ("etcd-cert", "BYWAY_ETCD_CERT"),
+            Self::EtcdKey => ("etcd-key", "BYWAY_ETCD_KEY"),
+            Self::EtcdUser => ("etcd-user", "BYWAY_ETCD_USER"),
+            Self::EtcdPasswordFile => ("etcd-password-file", "BYWAY_ETCD_PASSWORD_FILE"),
+            Self::LeaseSeconds => ("lease-seconds", "BYWAY_LEASE_SECONDS"),
+            Self::Addresses => ("addresses", "BYWAY_ADDRESSES"),
             Self::Uplink => ("uplink", "BYWAY_UPLINK"),
             Self::Bridges => ("bridges", "BYWAY_BRIDGES"),
             Self::Networks => ("networks", "BYWAY_NETWORKS"),
@@ -183,6 +235,24 @@ pub struct Config {
     pub host: Option<Setting<HostName>>,
     /// The path of the inventory.
     pub inventory: Setting<PathBuf>,
+    /// The members of etcd, as `https://10.0.0.1:2379`; none means that the hosts are in the inventory.
+    pub etcd: Option<Setting<Vec<String>>>,
+    /// What all keys in etcd begin with; ends with a slash.
+    pub etcd_prefix: Setting<String>,
+    /// Who may vouch for the members of etcd; none means whom this machine trusts.
+    pub etcd_ca: Option<Setting<PathBuf>>,
+    /// Our certificate for etcd.
+    pub etcd_cert: Option<Setting<PathBuf>>,
+    /// The key of that certificate.
+    pub etcd_key: Option<Setting<PathBuf>>,
+    /// Our name in etcd; none where etcd has no users.
+    pub etcd_user: Option<Setting<String>>,
+    /// The file with the password for that name.
+    pub etcd_password_file: Option<Setting<PathBuf>>,
+    /// How long a host that is not heard of keeps its place in etcd, in [`LEASE_SECONDS_RANGE`].
+    pub lease_seconds: Setting<u64>,
+    /// The addresses of this host on the underlay; none means those by which it reaches etcd.
+    pub addresses: Option<Setting<Vec<IpAddr>>>,
     /// The interface through which the other hosts are reached; none means that the routes say.
     pub uplink: Option<Setting<String>>,
     /// The bridges that containers are attached to; none means those that hold an address of the host's subnets.
@@ -212,6 +282,15 @@ pub fn merge(layers: impl IntoIterator<Item = Layer>) -> Config {
     Config {
         host: all.host,
         inventory: all.inventory.unwrap_or_else(|| default(INVENTORY_PATH.into())),
+        etcd: all.etcd,
+        etcd_prefix: all.etcd_prefix.unwrap_or_else(|| default(ETCD_PREFIX.into())),
+        etcd_ca: all.etcd_ca,
+        etcd_cert: all.etcd_cert,
+        etcd_key: all.etcd_key,
+        etcd_user: all.etcd_user,
+        etcd_password_file: all.etcd_password_file,
+        lease_seconds: all.lease_seconds.unwrap_or_else(|| default(LEASE_SECONDS)),
+        addresses: all.addresses,
         uplink: all.uplink,
         bridges: all.bridges,
         networks: all.networks.unwrap_or_else(|| default(NETWORKS.map(str::to_owned).to_vec())),
@@ -225,6 +304,10 @@ pub fn merge(layers: impl IntoIterator<Item = Layer>) -> Config {
     }
 }
 
+fn path(setting: &Setting<PathBuf>) -> (String, &Origin) {
+    (setting.value.display().to_string(), &setting.origin)
+}
+
 fn default<T>(value: T) -> Setting<T> {
     Setting { value, origin: Origin::Default }
 }
@@ -235,15 +318,25 @@ impl Config {
     pub fn get(&self, key: Key) -> Option<(String, &Origin)> {
         match key {
             Key::Host => self.host.as_ref().map(|host| (host.value.to_string(), &host.origin)),
-            Key::Inventory => Some((self.inventory.value.display().to_string(), &self.inventory.origin)),
+            Key::Inventory => Some(path(&self.inventory)),
+            Key::Etcd => self.etcd.as_ref().map(|etcd| (etcd.value.join(","), &etcd.origin)),
+            Key::EtcdPrefix => Some((self.etcd_prefix.value.clone(), &self.etcd_prefix.origin)),
+            Key::EtcdCa => self.etcd_ca.as_ref().map(path),
+            Key::EtcdCert => self.etcd_cert.as_ref().map(path),
+            Key::EtcdKey => self.etcd_key.as_ref().map(path),
+            Key::EtcdUser => self.etcd_user.as_ref().map(|user| (user.value.clone(), &user.origin)),
+            Key::EtcdPasswordFile => self.etcd_password_file.as_ref().map(path),
+            Key::LeaseSeconds => Some((self.lease_seconds.value.to_string(), &self.lease_seconds.origin)),
+            Key::Addresses => self.addresses.as_ref().map(|addresses| {
+                let texts: Vec<String> = addresses.value.iter().map(ToString::to_string).collect();
+                (texts.join(","), &addresses.origin)
+            }),
             Key::Uplink => self.uplink.as_ref().map(|uplink| (uplink.value.clone(), &uplink.origin)),
             Key::Bridges => self.bridges.as_ref().map(|bridges| (bridges.value.join(","), &bridges.origin)),
             Key::Networks => Some((self.networks.value.join(","), &self.networks.origin)),
-            Key::DockerSocket => {
-                Some((self.docker_socket.value.display().to_string(), &self.docker_socket.origin))
-            }
-            Key::RunDir => Some((self.run_dir.value.display().to_string(), &self.run_dir.origin)),
-            Key::StateDir => Some((self.state_dir.value.display().to_string(), &self.state_dir.origin)),
+            Key::DockerSocket => Some(path(&self.docker_socket)),
+            Key::RunDir => Some(path(&self.run_dir)),
+            Key::StateDir => Some(path(&self.state_dir)),
             Key::Port => Some((self.port.value.to_string(), &self.port.origin)),
             Key::Metrics => self.metrics.as_ref().map(|at| (at.value.to_string(), &at.origin)),
             Key::LookEverySeconds => {

@@ -8,6 +8,8 @@
 //! hosts/ID           a host: name, addresses, key, generation    kept, also when the host is gone
 //! names/NAME         the id of the host that has this name       kept
 //! subnets/SUBNET     who holds it, or who had it, or for whom it is reserved   kept
+//! listed/NAME        a host that somebody listed                kept until its agent enters
+//! uses/ID            what a host uses of the prefixes besides   goes when its lease lapses
 //! alive/ID           that the host is there, and which one it is goes when its lease lapses
 //! ```
 //!
@@ -18,6 +20,7 @@
 
 mod candidates;
 mod claim;
+mod edit;
 mod id;
 mod record;
 mod refused;
@@ -25,9 +28,13 @@ mod registry;
 mod transaction;
 
 pub use candidates::{Full, PassedOver};
-pub use claim::{Claim, Claimant, claim, release, reserve};
+pub use claim::{Claim, Claimant, claim};
+pub use edit::{keep_listed, list, release, remove, reserve, set_up};
 pub use id::{BadHostId, HostId};
-pub use record::{AliveRecord, ClusterRecord, HostRecord, Lengths, SubnetRecord, cluster_key};
+pub use record::{
+    AliveRecord, ClusterRecord, HostRecord, Lengths, ListedRecord, SubnetRecord, USES_MAX, Use, UsesRecord,
+    cluster_key,
+};
 pub use refused::Refused;
-pub use registry::{Entry, Garbage, Listing, Registry, Stored};
+pub use registry::{Change, Entry, Garbage, Listing, Registry, Stored};
 pub use transaction::{Put, Transaction, Unchanged};

@@ -21,6 +21,15 @@ fn without_any_setting_the_defaults_hold() {
     let expected = "\
 host = docker41 (the machine's host name)
 inventory = /etc/byway/inventory.toml (default)
+etcd is not set
+etcd-prefix = /byway/ (default)
+etcd-ca is not set
+etcd-cert is not set
+etcd-key is not set
+etcd-user is not set
+etcd-password-file is not set
+lease-seconds = 300 (default)
+addresses is not set
 uplink is not set
 bridges is not set
 networks = bridge,byway (default)
@@ -44,6 +53,8 @@ fn flags_are_stronger_than_the_environment_and_that_than_the_file() {
     let env = environment(&[
         ("BYWAY_HOST", "from-env"),
         ("BYWAY_LOG", "debug"),
+        ("BYWAY_ETCD", "https://10.0.0.1:2379, https://10.0.0.2:2379"),
+        ("BYWAY_ADDRESSES", "10.1.2.3,fd00::3"),
         ("BYWAY_BRIDGES", "docker0, br-web"),
         ("BYWAY_METRICS", "[::1]:9172"),
     ]);
@@ -52,6 +63,15 @@ fn flags_are_stronger_than_the_environment_and_that_than_the_file() {
     let expected = "\
 host = from-flag (from --host)
 inventory = here.toml (from --inventory)
+etcd = https://10.0.0.1:2379,https://10.0.0.2:2379 (from BYWAY_ETCD)
+etcd-prefix = /byway/ (default)
+etcd-ca is not set
+etcd-cert is not set
+etcd-key is not set
+etcd-user is not set
+etcd-password-file is not set
+lease-seconds = 300 (default)
+addresses = 10.1.2.3,fd00::3 (from BYWAY_ADDRESSES)
 uplink = eth0 (from /etc/byway/byway.toml:3)
 bridges = docker0,br-web (from BYWAY_BRIDGES)
 networks = bridge,byway (default)
@@ -74,14 +94,22 @@ fn an_unknown_variable_gets_a_suggestion_and_foreign_ones_are_left_alone() {
         ("BYWAY_LOOK_EVERY_SECONDS", "4"),
         ("BYWAY_METRICS", "localhost:9172"),
         ("BYWAY_PORT", "0"),
+        ("BYWAY_ETCD", "10.0.0.1:2379"),
+        ("BYWAY_ETCD_PREFIX", "/byway"),
+        ("BYWAY_LEASE_SECONDS", "1"),
+        ("BYWAY_ADDRESSES", "docker41"),
         ("BYWAY_RUN_DIR", "run"),
         ("BYWAY_UPLINK", ""),
         ("BYWAY_BRIDGES", "docker0,,br0"),
         ("BYWAY_X", "1"),
     ]);
     let expected = [
+        "BYWAY_ADDRESSES is `docker41`: it is written as 192.168.199.41 or fd00::41",
         "BYWAY_BRIDGES is `docker0,,br0`: an interface name has 1 to 15 bytes, no blanks, no `/` and no `:`, and is \
          not `.` or `..`",
+        "BYWAY_ETCD is `10.0.0.1:2379`: it is written as https://10.0.0.1:2379",
+        "BYWAY_ETCD_PREFIX is `/byway`: it has up to 256 bytes, no blanks, and ends with a slash, as /byway/",
+        "BYWAY_LEASE_SECONDS is `1`: it can be 5 to 604800",
         "BYWAY_LOOK_EVERY_SECONDS is `4`: it can be 5 to 3600",
         "BYWAY_METRICS is `localhost:9172`: it must be an address and a port, as in 127.0.0.1:9172 or [::1]:9172",
         "BYWAY_PORT is `0`: it can be 1 to 65535",

@@ -7,7 +7,10 @@ mod model;
 #[path = "lease/random.rs"]
 mod random;
 
-use byway_fabric::lease::{Claim, Refused, claim, release, reserve};
+use byway_fabric::cluster::Host;
+use byway_fabric::lease::{
+    Claim, Claimant, Lengths, Refused, Use, claim, keep_listed, list, release, remove, reserve, set_up,
+};
 use ipnet::IpNet;
 use model::{Model, ask, host, join, net};
 
@@ -205,7 +208,7 @@ fn garbage_is_told_by_its_key_and_taken_for_nothing() {
     let mut first = host(1);
     join(&mut model, &mut first);
     assert_eq!(first.subnets, [net("10.2.0.0/16")], "what cannot be read may be somebody's");
-    let told: Vec<_> = model.registry().garbage.into_iter().map(|garbage| garbage.key).collect();
+    let told: Vec<_> = model.registry().garbage().0.into_iter().map(|garbage| garbage.key).collect();
     assert_eq!(
         told,
         [
@@ -245,4 +248,108 @@ fn a_prefix_with_more_subnets_than_can_be_counted_is_no_trouble() {
     let mut first = host(1);
     join(&mut model, &mut first);
     assert_eq!(first.subnets, [net("fd00:0:0:1::/64")]);
+}
+
+fn listed(claimant: &Claimant, subnets: &[&str]) -> Host {
+    Host {
+        name: claimant.name.clone(),
+        addresses: claimant.addresses.clone(),
+        subnets: subnets.iter().map(|subnet| net(subnet)).collect(),
+        key: None,
+    }
+}
+
+#[test]
+fn a_host_that_is_listed_is_routed_to_until_its_agent_takes_its_place() {
+    let mut model = four();
+    let (mut first, mut second) = (host(1), host(2));
+    let listing = list(&model.registry(), &listed(&first, &["10.3.0.0/16"])).unwrap();
+    assert!(model.apply(&listing, &second.id));
+    let before = routed(&model);
+    assert_eq!(before, [("docker1".to_owned(), vec![net("10.3.0.0/16")])]);
+    let again = list(&model.registry(), &listed(&second, &["10.3.0.0/16"])).unwrap_err();
+    assert_eq!(again, "10.3.0.0/16 is reserved for docker1");
+    join(&mut model, &mut first);
+    assert_eq!((first.subnets.clone(), routed(&model)), (vec![net("10.3.0.0/16")], before));
+    model.lapse(&first.id);
+    assert_eq!(routed(&model), [], "the listing went when the host entered");
+    join(&mut model, &mut second);
+    let there = list(&model.registry(), &listed(&second, &[])).unwrap_err();
+    assert_eq!(there, "the host docker2 is there, at 192.168.199.2");
+}
+
+#[test]
+fn a_host_that_is_kept_listed_stays_routed_to_when_its_lease_lapses() {
+    let mut model = Model::of(&["10.0.0.0/15"], 16);
+    let (mut first, mut second) = (host(1), host(2));
+    join(&mut model, &mut first);
+    let host = model.registry().routed().hosts[0].clone();
+    let keep = keep_listed(&model.registry(), &host).unwrap();
+    assert!(model.apply(&keep, &second.id));
+    assert_eq!(keep_listed(&model.registry(), &host), None);
+    assert_eq!(ask(&model, &first), Ok(Claim::Holds), "who is there leaves it alone");
+    let before = routed(&model);
+    model.lapse(&first.id);
+    assert_eq!(routed(&model), before);
+    join(&mut model, &mut second);
+    assert_eq!(second.subnets, [net("10.0.0.0/16")], "what it holds is nobody else's");
+    let away = remove(&model.registry(), &first.name).unwrap();
+    assert!(model.apply(&away, &second.id));
+    assert_eq!(routed(&model), [("docker2".to_owned(), second.subnets.clone())]);
+    assert_eq!(remove(&model.registry(), &first.name).unwrap_err(), "no host is called docker1");
+    let there = remove(&model.registry(), &second.name).unwrap_err();
+    assert_eq!(there, "the agent of docker2 is there, at 192.168.199.2");
+}
+
+#[test]
+fn a_prefix_is_widened_while_the_cluster_runs_and_never_taken_from_under_a_subnet() {
+    let mut model = Model::of(&["10.0.0.0/15"], 16);
+    let mut hosts = [host(0), host(1), host(2)];
+    hosts[..2].iter_mut().for_each(|host| join(&mut model, host));
+    assert!(matches!(ask(&model, &hosts[2]), Err(Refused::Full(_))));
+    let mut record = model.registry().cluster.unwrap().value;
+    record.prefixes = vec![net("10.0.0.0/14"), net("fd00::/48")];
+    let widen = set_up(&model.registry(), &record).unwrap().unwrap();
+    assert!(model.apply(&widen, &hosts[0].id));
+    assert_eq!(set_up(&model.registry(), &record), Ok(None));
+    hosts.iter_mut().for_each(|host| join(&mut model, host));
+    assert_eq!(hosts[2].subnets, [net("10.2.0.0/16"), net("fd00:0:0:2::/64")]);
+    record.prefixes = vec![net("10.0.0.0/15"), net("fd00::/48")];
+    let refused = set_up(&model.registry(), &record).unwrap_err();
+    assert_eq!(refused, "10.2.0.0/16 would lie outside, and is held by docker2");
+    record.subnet_lengths = Lengths { ipv4: 17, ..record.subnet_lengths };
+    assert_eq!(
+        set_up(&model.registry(), &record).unwrap_err(),
+        "the length of the subnets cannot be changed"
+    );
+}
+
+#[test]
+fn what_one_host_uses_is_given_to_no_other() {
+    let mut model = four();
+    let (mut first, mut second) = (host(0), host(4));
+    let what = "the route 10.1.2.0/24 via 192.168.199.1 dev eth0".to_owned();
+    first.uses = vec![Use { net: net("10.1.2.0/24"), what }];
+    join(&mut model, &mut first);
+    let Claim::Write { passed_over, .. } = ask(&model, &second).unwrap() else { panic!("a claim") };
+    assert_eq!(
+        passed_over[0].to_string(),
+        "10.1.0.0/16 was passed over: docker0 has the route 10.1.2.0/24 via 192.168.199.1 dev eth0"
+    );
+    join(&mut model, &mut second);
+    assert_eq!(second.subnets, [net("10.2.0.0/16")]);
+    first.uses.clear();
+    join(&mut model, &mut first);
+    assert_eq!(ask(&model, &first), Ok(Claim::Holds));
+}
+
+#[test]
+fn a_subnet_that_is_reserved_for_a_host_later_comes_on_top() {
+    let mut model = four();
+    let mut first = host(0);
+    join(&mut model, &mut first);
+    let more = reserve(&model.registry(), &first.name, net("10.3.0.0/16")).unwrap();
+    assert!(model.apply(&more, &host(9).id));
+    join(&mut model, &mut first);
+    assert_eq!(first.subnets, [net("10.0.0.0/16"), net("10.3.0.0/16")]);
 }

@@ -1,14 +1,15 @@
 //! One source of settings: the flags, the environment, the file, or the machine's name.
 
-use std::net::SocketAddr;
+use std::fmt::Display;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
 use toml::Spanned;
 use toml::de::DeValue;
 
 use super::{
-    BRIDGES_MAX, CONFIG_BYTES_MAX, Key, LOOK_EVERY_SECONDS_RANGE, NETWORKS_MAX, Origin, PORT_RANGE, Setting,
-    value,
+    ADDRESSES_MAX, BRIDGES_MAX, CONFIG_BYTES_MAX, ETCD_ENDPOINTS_MAX, Key, LEASE_SECONDS_RANGE,
+    LOOK_EVERY_SECONDS_RANGE, NETWORKS_MAX, Origin, PORT_RANGE, Setting, value,
 };
 use crate::cluster::{BadHostName, HostName};
 use crate::mistake::Mistakes;
@@ -21,6 +22,24 @@ pub struct Layer {
     pub host: Option<Setting<HostName>>,
     /// See [`Key::Inventory`].
     pub inventory: Option<Setting<PathBuf>>,
+    /// See [`Key::Etcd`].
+    pub etcd: Option<Setting<Vec<String>>>,
+    /// See [`Key::EtcdPrefix`].
+    pub etcd_prefix: Option<Setting<String>>,
+    /// See [`Key::EtcdCa`].
+    pub etcd_ca: Option<Setting<PathBuf>>,
+    /// See [`Key::EtcdCert`].
+    pub etcd_cert: Option<Setting<PathBuf>>,
+    /// See [`Key::EtcdKey`].
+    pub etcd_key: Option<Setting<PathBuf>>,
+    /// See [`Key::EtcdUser`].
+    pub etcd_user: Option<Setting<String>>,
+    /// See [`Key::EtcdPasswordFile`].
+    pub etcd_password_file: Option<Setting<PathBuf>>,
+    /// See [`Key::LeaseSeconds`].
+    pub lease_seconds: Option<Setting<u64>>,
+    /// See [`Key::Addresses`].
+    pub addresses: Option<Setting<Vec<IpAddr>>>,
     /// See [`Key::Uplink`].
     pub uplink: Option<Setting<String>>,
     /// See [`Key::Bridges`].
@@ -120,6 +139,15 @@ impl Layer {
         Self {
             host: self.host.or(weaker.host),
             inventory: self.inventory.or(weaker.inventory),
+            etcd: self.etcd.or(weaker.etcd),
+            etcd_prefix: self.etcd_prefix.or(weaker.etcd_prefix),
+            etcd_ca: self.etcd_ca.or(weaker.etcd_ca),
+            etcd_cert: self.etcd_cert.or(weaker.etcd_cert),
+            etcd_key: self.etcd_key.or(weaker.etcd_key),
+            etcd_user: self.etcd_user.or(weaker.etcd_user),
+            etcd_password_file: self.etcd_password_file.or(weaker.etcd_password_file),
+            lease_seconds: self.lease_seconds.or(weaker.lease_seconds),
+            addresses: self.addresses.or(weaker.addresses),
             uplink: self.uplink.or(weaker.uplink),
             bridges: self.bridges.or(weaker.bridges),
             networks: self.networks.or(weaker.networks),
@@ -138,6 +166,19 @@ impl Layer {
         match key {
             Key::Host => self.host = Some(setting(host(text)?, origin)),
             Key::Inventory => self.inventory = Some(setting(value::path(text, &origin)?, origin)),
+            Key::Etcd => self.etcd = Some(setting(words(text, &ETCD)?, origin)),
+            Key::EtcdPrefix => self.etcd_prefix = Some(setting(value::etcd_prefix(text)?, origin)),
+            Key::EtcdCa => self.etcd_ca = Some(setting(value::path(text, &origin)?, origin)),
+            Key::EtcdCert => self.etcd_cert = Some(setting(value::path(text, &origin)?, origin)),
+            Key::EtcdKey => self.etcd_key = Some(setting(value::path(text, &origin)?, origin)),
+            Key::EtcdUser => self.etcd_user = Some(setting(value::etcd_user(text)?, origin)),
+            Key::EtcdPasswordFile => {
+                self.etcd_password_file = Some(setting(value::path(text, &origin)?, origin));
+            }
+            Key::LeaseSeconds => {
+                self.lease_seconds = Some(setting(value::number(text, LEASE_SECONDS_RANGE)?, origin));
+            }
+            Key::Addresses => self.addresses = Some(setting(words(text, &ADDRESSES)?, origin)),
             Key::Uplink => self.uplink = Some(setting(value::interface(text)?, origin)),
             Key::Bridges => self.bridges = Some(setting(words(text, &BRIDGES)?, origin)),
             Key::Networks => self.networks = Some(setting(words(text, &NETWORKS)?, origin)),
@@ -147,7 +188,8 @@ impl Layer {
             Key::Port => self.port = Some(setting(value::port(text)?, origin)),
             Key::Metrics => self.metrics = Some(setting(value::metrics(text)?, origin)),
             Key::LookEverySeconds => {
-                self.look_every_seconds = Some(setting(value::look_every_seconds(text)?, origin));
+                self.look_every_seconds =
+                    Some(setting(value::number(text, LOOK_EVERY_SECONDS_RANGE)?, origin));
             }
             Key::Log => self.log = Some(setting(value::log(text)?, origin)),
         }
@@ -162,6 +204,12 @@ impl Layer {
         origin: Origin,
     ) {
         match key {
+            Key::Etcd => self.etcd = Some(setting(list(reading, &ETCD, value), origin)),
+            Key::Addresses => self.addresses = Some(setting(list(reading, &ADDRESSES, value), origin)),
+            Key::LeaseSeconds => {
+                let number = reading.number(key.name(), value, LEASE_SECONDS_RANGE);
+                self.lease_seconds = number.map(|number| setting(number, origin));
+            }
             Key::Bridges => self.bridges = Some(setting(list(reading, &BRIDGES, value), origin)),
             Key::Networks => self.networks = Some(setting(list(reading, &NETWORKS, value), origin)),
             Key::Port => {
@@ -187,21 +235,30 @@ impl Layer {
     }
 }
 
-/// A list of names.
-struct List {
+/// A list of names or the like.
+struct List<T> {
     key: Key,
     /// What each of it is.
     what: &'static str,
     most: usize,
-    read: fn(&str) -> Result<String, String>,
+    read: fn(&str) -> Result<T, String>,
 }
 
-const BRIDGES: List = List { key: Key::Bridges, what: "a bridge", most: BRIDGES_MAX, read: value::interface };
-const NETWORKS: List =
+const ETCD: List<String> =
+    List { key: Key::Etcd, what: "a member of etcd", most: ETCD_ENDPOINTS_MAX, read: value::endpoint };
+const ADDRESSES: List<IpAddr> =
+    List { key: Key::Addresses, what: "an address of this host", most: ADDRESSES_MAX, read: value::address };
+const BRIDGES: List<String> =
+    List { key: Key::Bridges, what: "a bridge", most: BRIDGES_MAX, read: value::interface };
+const NETWORKS: List<String> =
     List { key: Key::Networks, what: "a network", most: NETWORKS_MAX, read: value::network };
 
 /// A list of the file.
-fn list(reading: &mut Reading<'_>, list: &List, value: &Spanned<DeValue<'_>>) -> Vec<String> {
+fn list<T: PartialEq + Display>(
+    reading: &mut Reading<'_>,
+    list: &List<T>,
+    value: &Spanned<DeValue<'_>>,
+) -> Vec<T> {
     let key = list.key.name();
     let mut names = Vec::new();
     for item in reading.list(key, value) {
@@ -229,8 +286,8 @@ fn host(text: &str) -> Result<HostName, String> {
 }
 
 /// A list with commas between.
-fn words(text: &str, list: &List) -> Result<Vec<String>, String> {
-    let names = text.split(',').map(|name| (list.read)(name.trim())).collect::<Result<Vec<String>, _>>()?;
+fn words<T: PartialEq + Display>(text: &str, list: &List<T>) -> Result<Vec<T>, String> {
+    let names = text.split(',').map(|name| (list.read)(name.trim())).collect::<Result<Vec<T>, _>>()?;
     value::check_names(&names, list.most).map(|()| names)
 }
 

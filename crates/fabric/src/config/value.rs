@@ -1,9 +1,11 @@
 //! What the values of the settings may be. Every refusal is a clause that follows "`key` is …: ".
 
-use std::net::SocketAddr;
+use std::fmt::Display;
+use std::net::{IpAddr, SocketAddr};
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
-use super::{LOOK_EVERY_SECONDS_RANGE, Origin, PORT_RANGE};
+use super::{Origin, PORT_RANGE};
 use crate::toml_text::{nearest, quoted};
 
 /// The longest interface name, in bytes: the kernel's IFNAMSIZ less the closing zero.
@@ -20,6 +22,15 @@ const NETWORK_NAME_BYTES_MAX: usize = 255;
 
 /// The longest log filter, in bytes: a screen full of targets.
 const LOG_BYTES_MAX: usize = 1024;
+
+/// The longest endpoint of etcd, in bytes: a DNS name has at most 253.
+const ENDPOINT_BYTES_MAX: usize = 300;
+
+/// The longest prefix in etcd, in bytes: it is part of every key.
+const ETCD_PREFIX_BYTES_MAX: usize = 256;
+
+/// The longest user of etcd, in bytes; etcd knows no limit.
+const ETCD_USER_BYTES_MAX: usize = 256;
 
 /// The levels of the log, the fewest words first.
 const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
@@ -98,16 +109,52 @@ pub(super) fn run_dir(text: &str, origin: &Origin) -> Result<PathBuf, String> {
     path(text, origin)
 }
 
-pub(super) fn look_every_seconds(text: &str) -> Result<u64, String> {
-    let (least, most) = LOOK_EVERY_SECONDS_RANGE.into_inner();
-    let number = text.parse().ok().filter(|number| LOOK_EVERY_SECONDS_RANGE.contains(number));
-    number.ok_or_else(|| format!("it can be {least} to {most}"))
+pub(super) fn number(text: &str, range: RangeInclusive<u64>) -> Result<u64, String> {
+    let number = text.parse().ok().filter(|number| range.contains(number));
+    number.ok_or_else(|| format!("it can be {} to {}", range.start(), range.end()))
 }
 
 pub(super) fn port(text: &str) -> Result<u16, String> {
-    let (least, most) = PORT_RANGE.into_inner();
-    let port = text.parse().ok().filter(|port| PORT_RANGE.contains(&u64::from(*port)));
-    port.ok_or_else(|| format!("it can be {least} to {most}"))
+    number(text, PORT_RANGE).and_then(|port| u16::try_from(port).map_err(|error| error.to_string()))
+}
+
+/// Where a member of etcd is; what exactly is wrong with it is told when it is asked.
+pub(super) fn endpoint(text: &str) -> Result<String, String> {
+    let rest = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
+    let is_one = rest.is_some_and(|rest| !rest.is_empty() && !rest.contains(char::is_whitespace));
+    if is_one && text.len() <= ENDPOINT_BYTES_MAX {
+        Ok(text.to_owned())
+    } else {
+        Err("it is written as https://10.0.0.1:2379".to_owned())
+    }
+}
+
+/// With the slash, so that the keys of one cluster never begin as those of another.
+pub(super) fn etcd_prefix(text: &str) -> Result<String, String> {
+    let is_plain = !text.contains(|c: char| c.is_whitespace() || c.is_control());
+    if (2..=ETCD_PREFIX_BYTES_MAX).contains(&text.len()) && text.ends_with('/') && is_plain {
+        Ok(text.to_owned())
+    } else {
+        Err(format!(
+            "it has up to {ETCD_PREFIX_BYTES_MAX} bytes, no blanks, and ends with a slash, as /byway/"
+        ))
+    }
+}
+
+pub(super) fn etcd_user(text: &str) -> Result<String, String> {
+    let is_plain = !text.is_empty() && !text.contains(char::is_control);
+    if is_plain && text.len() <= ETCD_USER_BYTES_MAX {
+        Ok(text.to_owned())
+    } else {
+        Err(format!("a user has 1 to {ETCD_USER_BYTES_MAX} bytes"))
+    }
+}
+
+/// An address that other hosts can send to.
+pub(super) fn address(text: &str) -> Result<IpAddr, String> {
+    let address: Option<IpAddr> = text.parse().ok();
+    let is_one = |address: &IpAddr| !(address.is_unspecified() || address.is_multicast());
+    address.filter(is_one).ok_or_else(|| "it is written as 192.168.199.41 or fd00::41".to_owned())
 }
 
 /// An address and a port; no host name, as whoever can be asked by strangers should know by what address.
@@ -128,10 +175,10 @@ pub(super) fn network(text: &str) -> Result<String, String> {
 }
 
 /// Whether there are too many names, or one stands there twice.
-pub(super) fn check_names(names: &[String], most: usize) -> Result<(), String> {
+pub(super) fn check_names<T: PartialEq + Display>(names: &[T], most: usize) -> Result<(), String> {
     if names.len() > most {
         return Err(format!("it has {} entries, more than {most}", names.len()));
     }
     let twice = names.iter().enumerate().find(|(nth, name)| names[..*nth].contains(name));
-    twice.map_or(Ok(()), |(_, name)| Err(format!("it lists {} twice", quoted(name))))
+    twice.map_or(Ok(()), |(_, name)| Err(format!("it lists {} twice", quoted(&name.to_string()))))
 }

@@ -61,7 +61,7 @@ pub(super) fn choose(
     let known = known(registry, claimant, prefixes);
     let all = known.reserved.into_iter().chain(never_used(registry, claimant, prefixes, lengths));
     for subnet in all.chain(known.released).chain(known.lapsed) {
-        match in_use(subnet) {
+        match in_use(subnet).or_else(|| registry.used_by_others(subnet, &claimant.id)) {
             None => return Ok(subnet),
             Some(why) => passed_over.push(PassedOver { subnet, why }),
         }
@@ -89,7 +89,10 @@ fn known(registry: &Registry, claimant: &Claimant, prefixes: &[IpNet]) -> Known 
     Known {
         reserved: of(&|record| matches!(record, SubnetRecord::Reserved { name } if *name == claimant.name)),
         released: of(&|record| matches!(record, SubnetRecord::Released { .. })),
-        lapsed: of(&|record| matches!(record, SubnetRecord::Held { by } if !registry.alive.contains_key(by))),
+        lapsed: of(&|record| {
+            matches!(record, SubnetRecord::Held { by }
+            if !registry.alive.contains_key(by) && !registry.is_listed(by))
+        }),
     }
 }
 

@@ -1,14 +1,16 @@
 //! What a host does about its place in the cluster.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use ipnet::IpNet;
 
 use super::candidates::{PassedOver, choose};
+use super::edit::revision;
 use super::id::HostId;
 use super::record::{
-    AliveRecord, ClusterRecord, HostRecord, SubnetRecord, alive_key, cluster_key, host_key, name_key,
-    subnet_key,
+    AliveRecord, ClusterRecord, HostRecord, SubnetRecord, USES_MAX, Use, UsesRecord, alive_key, cluster_key,
+    host_key, listed_key, name_key, subnet_key, uses_key,
 };
 use super::refused::Refused;
 use super::registry::{Registry, Stored};
@@ -26,8 +28,11 @@ pub struct Claimant {
     pub addresses: Vec<IpAddr>,
     /// Its public key.
     pub key: Option<PublicKey>,
-    /// The subnets that its containers have now: at most one of each family.
+    /// The subnets that it held when it was last let in.
     pub subnets: Vec<IpNet>,
+    /// What it uses of the cluster's addresses and the store does not know of; at most
+    /// [`USES_MAX`](super::record::USES_MAX) of it are told to others.
+    pub uses: Vec<Use>,
     /// Which of its starts this is, once it has been let in; none before.
     pub generation: Option<u64>,
 }
@@ -43,7 +48,7 @@ pub enum Claim {
         transaction: Transaction,
         /// The generation and the subnets that the host has when it has happened.
         generation: u64,
-        /// One of each family that has a prefix.
+        /// At least one of each family that has a prefix.
         subnets: Vec<IpNet>,
         /// What could have been taken and was not.
         passed_over: Vec<PassedOver>,
@@ -68,7 +73,8 @@ pub fn claim(
     let mut passed_over = Vec::new();
     let subnets =
         take_subnets(registry, claimant, &cluster.value, in_use, &mut passed_over, &mut transaction)?;
-    if transaction.puts.is_empty() {
+    tell_uses(registry, claimant, &mut transaction);
+    if transaction.is_empty() {
         return Ok(Claim::Holds);
     }
     Ok(Claim::Write { transaction, generation, subnets, passed_over })
@@ -90,6 +96,9 @@ fn enter(registry: &Registry, claimant: &Claimant, to: &mut Transaction) -> Resu
         Some(ours) => ours,
         None => {
             refuse_twin(alive, claimant)?;
+            if let Some(listed) = registry.listed.get(&claimant.name) {
+                to.delete(listed_key(&claimant.name), listed.revision);
+            }
             before.saturating_add(1)
         }
     };
@@ -154,22 +163,34 @@ fn take_subnets(
         if prefixes.is_empty() {
             continue;
         }
-        let held = || registry.held_by(&claimant.id).find(|net| of_family(&net));
-        let own = claimant.subnets.iter().find(of_family).copied().or_else(held);
-        let subnet = match own {
-            Some(own) => own,
-            None => choose(registry, claimant, &prefixes, cluster.subnet_lengths, in_use, passed_over)
-                .map_err(Refused::Full)?,
-        };
-        let length = cluster.subnet_lengths.like(&subnet);
-        // Subnets of one length either are the same or have nothing in common.
-        if subnet.prefix_len() != length || !prefixes.iter().any(|prefix| prefix.contains(&subnet)) {
-            return Err(Refused::Unfit { subnet, length });
+        let known = claimant.subnets.iter().copied().chain(registry.held_by(&claimant.id));
+        let known = known.chain(registry.reserved_for(&claimant.name)).filter(|net| of_family(&net));
+        let mut own: BTreeSet<IpNet> = known.collect();
+        if own.is_empty() {
+            let lengths = cluster.subnet_lengths;
+            let chosen = choose(registry, claimant, &prefixes, lengths, in_use, passed_over);
+            own.insert(chosen.map_err(Refused::Full)?);
         }
-        take_subnet(registry, claimant, subnet, to)?;
-        subnets.push(subnet);
+        for subnet in own {
+            let length = cluster.subnet_lengths.like(&subnet);
+            // Subnets of one length either are the same or have nothing in common.
+            if subnet.prefix_len() != length || !prefixes.iter().any(|prefix| prefix.contains(&subnet)) {
+                return Err(Refused::Unfit { subnet, length });
+            }
+            take_subnet(registry, claimant, subnet, to)?;
+            subnets.push(subnet);
+        }
     }
     Ok(subnets)
+}
+
+/// What others must not be given, as long as this host is there.
+fn tell_uses(registry: &Registry, claimant: &Claimant, to: &mut Transaction) {
+    let stored = registry.uses.get(&claimant.id);
+    let record = UsesRecord { uses: claimant.uses.iter().take(USES_MAX).cloned().collect() };
+    if stored.map_or_else(UsesRecord::default, |stored| stored.value.clone()) != record {
+        to.put_with_lease(uses_key(&claimant.id), &record);
+    }
 }
 
 /// A subnet is free when nobody holds it, or who holds it is gone, or it is reserved for this host.
@@ -196,51 +217,4 @@ fn take_subnet(
     }
     to.put(key, &SubnetRecord::Held { by: claimant.id.clone() });
     Ok(())
-}
-
-/// Gives back what a host holds, when it is taken out for good. Its lease is given back after that.
-#[must_use]
-pub fn release(registry: &Registry, id: &HostId, generation: u64) -> Option<Transaction> {
-    let host = registry.hosts.get(id).filter(|host| host.value.generation == generation)?;
-    let mut transaction = Transaction::default();
-    transaction.expect(host_key(id), host.revision);
-    for subnet in registry.held_by(id) {
-        transaction.expect(subnet_key(subnet), revision(registry.subnets.get(&subnet)));
-        transaction.put(subnet_key(subnet), &SubnetRecord::Released { by: id.clone() });
-    }
-    (!transaction.puts.is_empty()).then_some(transaction)
-}
-
-/// Keeps a subnet for the host of a name, which takes it when it comes.
-///
-/// # Errors
-/// In words, why it cannot be: held, reserved for another, outside of the prefixes, of another length.
-pub fn reserve(registry: &Registry, name: &HostName, subnet: IpNet) -> Result<Transaction, String> {
-    let cluster = registry.cluster.as_ref().ok_or_else(|| Refused::NoCluster.to_string())?;
-    let length = cluster.value.subnet_lengths.like(&subnet);
-    if subnet.prefix_len() != length || subnet.trunc() != subnet {
-        return Err(format!("{subnet} is no subnet of length {length}, which all subnets here have"));
-    }
-    if !cluster.value.prefixes.iter().any(|prefix| prefix.contains(&subnet)) {
-        return Err(format!("{subnet} lies in none of the prefixes"));
-    }
-    let (key, stored) = (subnet_key(subnet), registry.subnets.get(&subnet));
-    let mut transaction = Transaction::default();
-    transaction.expect(cluster_key(), cluster.revision);
-    transaction.expect(key.clone(), revision(stored));
-    match stored.map(|stored| &stored.value) {
-        Some(SubnetRecord::Held { by }) if !registry.alive.contains_key(by) => {
-            transaction.expect(alive_key(by), 0);
-        }
-        Some(record @ (SubnetRecord::Held { .. } | SubnetRecord::Reserved { .. })) => {
-            return Err(format!("{subnet} is {}", registry.whose(record)));
-        }
-        Some(SubnetRecord::Released { .. }) | None => {}
-    }
-    transaction.put(key, &SubnetRecord::Reserved { name: name.clone() });
-    Ok(transaction)
-}
-
-fn revision<T>(stored: Option<&Stored<T>>) -> u64 {
-    stored.map_or(0, |stored| stored.revision)
 }

@@ -17,6 +17,11 @@ const HOSTS: &str = "hosts/";
 const NAMES: &str = "names/";
 const SUBNETS: &str = "subnets/";
 const ALIVE: &str = "alive/";
+const LISTED: &str = "listed/";
+const USES: &str = "uses/";
+
+/// The most uses that a host tells; with more it has other worries.
+pub const USES_MAX: usize = 200;
 
 /// What all hosts must agree on.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -123,6 +128,33 @@ pub enum SubnetRecord {
     },
 }
 
+/// A host that somebody has listed and that has not entered by itself: it is routed to like one that is there, as far as
+/// its subnets are reserved for its name. When its agent enters, this goes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ListedRecord {
+    /// Its addresses on the underlay.
+    pub addresses: Vec<IpAddr>,
+    /// Its public key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<PublicKey>,
+}
+
+/// What a host uses of the cluster's prefixes and no store knows of: no subnet that overlaps it is given to anybody.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct UsesRecord {
+    /// At most [`USES_MAX`].
+    pub uses: Vec<Use>,
+}
+
+/// A use of addresses.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Use {
+    /// Which.
+    pub net: IpNet,
+    /// For what, in words: `the route 10.3.0.0/16 via 10.0.0.1 dev tun0`.
+    pub what: String,
+}
+
 /// The key of what all hosts must agree on.
 #[must_use]
 pub fn cluster_key() -> String {
@@ -141,6 +173,14 @@ pub(super) fn alive_key(id: &HostId) -> String {
     format!("{ALIVE}{id}")
 }
 
+pub(super) fn listed_key(name: &HostName) -> String {
+    format!("{LISTED}{name}")
+}
+
+pub(super) fn uses_key(id: &HostId) -> String {
+    format!("{USES}{id}")
+}
+
 /// A slash would look like another folder.
 pub(super) fn subnet_key(subnet: IpNet) -> String {
     format!("{SUBNETS}{}-{}", subnet.network(), subnet.prefix_len())
@@ -153,12 +193,15 @@ pub(super) enum About {
     Host(HostId),
     Name(HostName),
     Alive(HostId),
+    Listed(HostName),
+    Uses(HostId),
     Subnet(IpNet),
 }
 
 /// Reads a key, which anybody may have written.
 pub(super) fn about(key: &str) -> Result<About, String> {
     let id = |text: &str| HostId::try_from(text.to_owned()).map_err(|bad| bad.to_string());
+    let name = |text: &str| HostName::try_from(text.to_owned()).map_err(|bad| bad.to_string());
     if key == CLUSTER {
         Ok(About::Cluster)
     } else if let Some(text) = key.strip_prefix(HOSTS) {
@@ -166,7 +209,11 @@ pub(super) fn about(key: &str) -> Result<About, String> {
     } else if let Some(text) = key.strip_prefix(ALIVE) {
         id(text).map(About::Alive)
     } else if let Some(text) = key.strip_prefix(NAMES) {
-        HostName::try_from(text.to_owned()).map(About::Name).map_err(|bad| bad.to_string())
+        name(text).map(About::Name)
+    } else if let Some(text) = key.strip_prefix(LISTED) {
+        name(text).map(About::Listed)
+    } else if let Some(text) = key.strip_prefix(USES) {
+        id(text).map(About::Uses)
     } else if let Some(text) = key.strip_prefix(SUBNETS) {
         subnet(text).map(About::Subnet)
     } else {

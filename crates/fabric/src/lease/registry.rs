@@ -1,15 +1,18 @@
 //! What the store says, read whole.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use ipnet::IpNet;
 use serde::de::DeserializeOwned;
 
 use super::id::HostId;
-use super::record::{About, AliveRecord, ClusterRecord, HostRecord, SubnetRecord, VALUE_BYTES_MAX, about};
+use super::record::{
+    About, AliveRecord, ClusterRecord, HostRecord, ListedRecord, SubnetRecord, UsesRecord, VALUE_BYTES_MAX,
+    about,
+};
 use crate::cluster::{Cluster, Host, HostName};
 
-/// The most complaints that are kept; more are counted.
+/// The most complaints that are told; more are counted.
 const GARBAGE_MAX: usize = 100;
 
 /// Everything below the cluster's prefix, at one revision.
@@ -39,6 +42,15 @@ pub struct Stored<T> {
     pub revision: u64,
 }
 
+/// A key that was written or went.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Change {
+    /// It was written.
+    Put(Entry),
+    /// It is not there any more.
+    Gone(Vec<u8>),
+}
+
 /// What is there and cannot be read: it is told and left alone.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Garbage {
@@ -61,12 +73,13 @@ pub struct Registry {
     pub alive: BTreeMap<HostId, Stored<AliveRecord>>,
     /// All subnets that were ever held or reserved.
     pub subnets: BTreeMap<IpNet, Stored<SubnetRecord>>,
-    /// What cannot be read, at most a hundred of it.
-    pub garbage: Vec<Garbage>,
-    /// How much more there is.
-    pub more_garbage: usize,
-    /// Keys that mean something and whose values cannot be read: nobody may take what they stand for.
-    unreadable: BTreeMap<String, u64>,
+    /// The hosts that somebody listed and that have not entered.
+    pub listed: BTreeMap<HostName, Stored<ListedRecord>>,
+    /// What the hosts that are there use beside their subnets.
+    pub uses: BTreeMap<HostId, Stored<UsesRecord>>,
+    /// What cannot be read, and why. A key among it that would mean something may be somebody's: nobody takes what it
+    /// stands for.
+    unreadable: BTreeMap<Vec<u8>, String>,
 }
 
 impl Registry {
@@ -75,56 +88,105 @@ impl Registry {
     pub fn read(listing: &Listing) -> Self {
         let mut registry = Self::default();
         for entry in &listing.entries {
-            if let Err(why) = registry.take(entry) {
-                registry.complain(&entry.key, why);
-            }
+            registry.put(entry);
         }
         registry
     }
 
-    fn take(&mut self, entry: &Entry) -> Result<(), String> {
-        let key = std::str::from_utf8(&entry.key).map_err(|_| "the key is not UTF-8".to_owned())?;
-        let about = about(key)?;
-        let taken = match about {
-            About::Cluster => value(entry).and_then(|read: Stored<ClusterRecord>| {
-                read.value.check()?;
-                self.cluster = Some(read);
-                Ok(())
-            }),
-            About::Host(id) => value(entry).map(|value| drop(self.hosts.insert(id, value))),
-            About::Name(name) => value(entry).map(|value| drop(self.names.insert(name, value))),
-            About::Alive(id) => value(entry).map(|value| drop(self.alive.insert(id, value))),
-            About::Subnet(subnet) => value(entry).map(|value| drop(self.subnets.insert(subnet, value))),
-        };
-        if taken.is_err() {
-            self.unreadable.insert(key.to_owned(), entry.revision);
+    /// Takes in what happened since; afterwards it is as if it had been read from a listing of now.
+    pub fn apply(&mut self, change: &Change) {
+        match change {
+            Change::Put(entry) => self.put(entry),
+            Change::Gone(key) => self.forget(key),
         }
-        taken
     }
 
-    fn complain(&mut self, key: &[u8], why: String) {
-        if self.garbage.len() < GARBAGE_MAX {
-            self.garbage.push(Garbage { key: String::from_utf8_lossy(key).into_owned(), why });
-        } else {
-            self.more_garbage += 1;
+    fn put(&mut self, entry: &Entry) {
+        // What was there before goes, also when what comes cannot be read.
+        self.forget(&entry.key);
+        if let Err(why) = self.take(entry) {
+            self.unreadable.insert(entry.key.clone(), why);
         }
+    }
+
+    fn forget(&mut self, key: &[u8]) {
+        self.unreadable.remove(key);
+        let Ok(about) = std::str::from_utf8(key).map_err(drop).and_then(|key| about(key).map_err(drop))
+        else {
+            return;
+        };
+        match about {
+            About::Cluster => self.cluster = None,
+            About::Host(id) => drop(self.hosts.remove(&id)),
+            About::Name(name) => drop(self.names.remove(&name)),
+            About::Alive(id) => drop(self.alive.remove(&id)),
+            About::Listed(name) => drop(self.listed.remove(&name)),
+            About::Uses(id) => drop(self.uses.remove(&id)),
+            About::Subnet(subnet) => drop(self.subnets.remove(&subnet)),
+        }
+    }
+
+    fn take(&mut self, entry: &Entry) -> Result<(), String> {
+        let key = std::str::from_utf8(&entry.key).map_err(|_| "the key is not UTF-8".to_owned())?;
+        match about(key)? {
+            About::Cluster => {
+                let read: Stored<ClusterRecord> = value(entry)?;
+                read.value.check()?;
+                self.cluster = Some(read);
+            }
+            About::Host(id) => drop(self.hosts.insert(id, value(entry)?)),
+            About::Name(name) => drop(self.names.insert(name, value(entry)?)),
+            About::Alive(id) => drop(self.alive.insert(id, value(entry)?)),
+            About::Listed(name) => drop(self.listed.insert(name, value(entry)?)),
+            About::Uses(id) => drop(self.uses.insert(id, value(entry)?)),
+            About::Subnet(subnet) => drop(self.subnets.insert(subnet, value(entry)?)),
+        }
+        Ok(())
+    }
+
+    /// What cannot be read, key by key: the first hundred of it, and how much more there is.
+    #[must_use]
+    pub fn garbage(&self) -> (Vec<Garbage>, usize) {
+        let told = self
+            .unreadable
+            .iter()
+            .take(GARBAGE_MAX)
+            .map(|(key, why)| Garbage { key: String::from_utf8_lossy(key).into_owned(), why: why.clone() });
+        (told.collect(), self.unreadable.len().saturating_sub(GARBAGE_MAX))
     }
 
     /// Whether something stands there that cannot be read.
     pub(super) fn is_unreadable(&self, key: &str) -> bool {
-        self.unreadable.contains_key(key)
+        self.unreadable.contains_key(key.as_bytes())
+    }
+
+    /// What another host that is there uses a subnet for, in words.
+    pub(super) fn used_by_others(&self, subnet: IpNet, id: &HostId) -> Option<String> {
+        let overlaps = |net: IpNet| net.contains(&subnet) || subnet.contains(&net);
+        self.uses.iter().filter(|(user, _)| *user != id).find_map(|(user, stored)| {
+            let one = stored.value.uses.iter().find(|one| overlaps(one.net))?;
+            Some(format!("{} has {}", self.name(user), one.what))
+        })
+    }
+
+    /// Whether a host that is gone is listed, so that what it holds stays its own.
+    pub(super) fn is_listed(&self, id: &HostId) -> bool {
+        let of_host = |host: &Stored<HostRecord>| self.listed.contains_key(&host.value.name);
+        self.hosts.get(id).is_some_and(of_host)
+    }
+
+    /// The name of a host, or its id.
+    fn name(&self, id: &HostId) -> String {
+        let host = self.hosts.get(id);
+        host.map_or_else(|| format!("the host with the id {id}"), |host| host.value.name.to_string())
     }
 
     /// Whose a subnet is, in words.
     pub(super) fn whose(&self, record: &SubnetRecord) -> String {
-        let name = |id: &HostId| {
-            let host = self.hosts.get(id);
-            host.map_or_else(|| format!("the host with the id {id}"), |host| host.value.name.to_string())
-        };
         match record {
-            SubnetRecord::Held { by } if self.alive.contains_key(by) => format!("held by {}", name(by)),
-            SubnetRecord::Held { by } => format!("kept for {}, which is gone", name(by)),
-            SubnetRecord::Released { by } => format!("free since {} gave it back", name(by)),
+            SubnetRecord::Held { by } if self.alive.contains_key(by) => format!("held by {}", self.name(by)),
+            SubnetRecord::Held { by } => format!("kept for {}, which is gone", self.name(by)),
+            SubnetRecord::Released { by } => format!("free since {} gave it back", self.name(by)),
             SubnetRecord::Reserved { name } => format!("reserved for {name}"),
         }
     }
@@ -137,23 +199,42 @@ impl Registry {
         })
     }
 
-    /// The hosts that are there with the subnets that they hold, as every agent routes to them. A host whose lease has
-    /// lapsed is not among them, nor one whose record cannot be read.
+    /// The subnets that are reserved for a host of this name.
+    pub fn reserved_for<'a>(&'a self, name: &'a HostName) -> impl Iterator<Item = IpNet> + 'a {
+        self.subnets.iter().filter_map(move |(subnet, stored)| match &stored.value {
+            SubnetRecord::Reserved { name: other } if other == name => Some(*subnet),
+            _ => None,
+        })
+    }
+
+    /// The hosts that are there or listed with the subnets that they hold, as every agent routes to them. A host whose lease
+    /// has lapsed is not among them, nor one whose record cannot be read.
     #[must_use]
     pub fn routed(&self) -> Cluster {
         let mut held: BTreeMap<&HostId, Vec<IpNet>> = BTreeMap::new();
+        let mut reserved: BTreeMap<&HostName, Vec<IpNet>> = BTreeMap::new();
         for (subnet, stored) in &self.subnets {
-            if let SubnetRecord::Held { by } = &stored.value {
-                held.entry(by).or_default().push(*subnet);
+            match &stored.value {
+                SubnetRecord::Held { by } => held.entry(by).or_default().push(*subnet),
+                SubnetRecord::Reserved { name } => reserved.entry(name).or_default().push(*subnet),
+                SubnetRecord::Released { .. } => {}
             }
         }
-        let hosts = self.hosts.iter().filter(|(id, _)| self.alive.contains_key(id)).map(|(id, host)| Host {
+        let there = self.hosts.iter().filter(|(id, _)| self.alive.contains_key(id)).map(|(id, host)| Host {
             name: host.value.name.clone(),
             addresses: host.value.addresses.clone(),
             subnets: held.remove(id).unwrap_or_default(),
             key: host.value.key,
         });
-        let mut hosts: Vec<Host> = hosts.collect();
+        let mut hosts: Vec<Host> = there.collect();
+        let names: BTreeSet<HostName> = hosts.iter().map(|host| host.name.clone()).collect();
+        for (name, stored) in self.listed.iter().filter(|(name, _)| !names.contains(name)) {
+            let mut subnets = self.names.get(name).and_then(|id| held.remove(&id.value)).unwrap_or_default();
+            subnets.extend(reserved.remove(name).unwrap_or_default());
+            subnets.sort();
+            let ListedRecord { addresses, key } = stored.value.clone();
+            hosts.push(Host { name: name.clone(), addresses, subnets, key });
+        }
         hosts.sort_by(|one, other| one.name.cmp(&other.name));
         let prefixes = self.cluster.as_ref().map(|cluster| cluster.value.prefixes.clone());
         Cluster { prefixes: prefixes.unwrap_or_default(), hosts }

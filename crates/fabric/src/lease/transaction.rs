@@ -7,6 +7,8 @@ pub struct Transaction {
     pub unchanged: Vec<Unchanged>,
     /// What is written then.
     pub puts: Vec<Put>,
+    /// The keys that go then.
+    pub deletes: Vec<String>,
 }
 
 /// A key that must be as it was when it was read.
@@ -42,6 +44,18 @@ impl Transaction {
 
     pub(super) fn put_with_lease(&mut self, key: String, value: &impl serde::Serialize) {
         self.write(key, value, true);
+    }
+
+    /// Deletes what stands there, as it was read.
+    pub(super) fn delete(&mut self, key: String, revision: u64) {
+        self.expect(key.clone(), revision);
+        self.deletes.push(key);
+    }
+
+    /// Whether nothing changes when it happens.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.puts.is_empty() && self.deletes.is_empty()
     }
 
     fn write(&mut self, key: String, value: &impl serde::Serialize, with_lease: bool) {

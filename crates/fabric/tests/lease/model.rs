@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use byway_fabric::cluster::HostName;
 use byway_fabric::lease::{
-    Claim, Claimant, ClusterRecord, Entry, HostId, Lengths, Listing, Refused, Registry, Transaction, claim,
-    cluster_key,
+    Change, Claim, Claimant, ClusterRecord, Entry, HostId, Lengths, Listing, Refused, Registry, Transaction,
+    claim, cluster_key,
 };
 use ipnet::IpNet;
 
@@ -45,6 +45,21 @@ impl Model {
         self.keys.remove(key).unwrap();
     }
 
+    pub(crate) fn has(&self, key: &str) -> bool {
+        self.keys.contains_key(key)
+    }
+
+    /// What a watch would tell of a key.
+    pub(crate) fn change(&self, key: &str) -> Change {
+        let bytes = key.as_bytes().to_vec();
+        match self.keys.get(key) {
+            Some(Kept { value, revision, .. }) => {
+                Change::Put(Entry { key: bytes, value: value.clone(), revision: *revision })
+            }
+            None => Change::Gone(bytes),
+        }
+    }
+
     pub(crate) fn registry(&self) -> Registry {
         let entry = |(key, kept): (&String, &Kept)| Entry {
             key: key.clone().into_bytes(),
@@ -69,6 +84,9 @@ impl Model {
             };
             self.keys.insert(put.key.clone(), kept);
         }
+        for key in &transaction.deletes {
+            self.keys.remove(key).unwrap();
+        }
         true
     }
 
@@ -91,6 +109,7 @@ pub(crate) fn host(nth: u8) -> Claimant {
         addresses: vec![format!("192.168.199.{nth}").parse().unwrap()],
         key: None,
         subnets: Vec::new(),
+        uses: Vec::new(),
         generation: None,
     }
 }

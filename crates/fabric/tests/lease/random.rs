@@ -90,6 +90,22 @@ proptest! {
     }
 
     #[test]
+    fn what_is_taken_in_bit_by_bit_is_what_a_new_listing_says(
+        writes in vec((key(), prop::option::weighted(0.7, value())), 0..60)
+    ) {
+        let (mut model, mut registry) = (Model::default(), Registry::default());
+        for (key, value) in writes {
+            match &value {
+                Some(value) => model.write(&key, value.as_bytes()),
+                None if model.has(&key) => model.remove(&key),
+                None => {}
+            }
+            registry.apply(&model.change(&key));
+            prop_assert_eq!(&registry, &model.registry());
+        }
+    }
+
+    #[test]
     fn nobody_gets_what_another_has(deeds in vec(deed(), 1..120)) {
         let mut model = Model::of(&["10.0.0.0/14", "fd00::/62"], 16);
         let mut hosts: Vec<Claimant> = (0..6).map(|nth| host(nth * 4)).collect();
