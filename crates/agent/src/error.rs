@@ -40,6 +40,12 @@ pub enum AgentError {
     /// This host is not listed.
     #[error("{0}")]
     NotListed(String),
+    /// No agent has heard from etcd on this host.
+    #[error("nothing is known of the cluster in {0}: no agent of this host has heard from it yet")]
+    NothingHeard(String),
+    /// Without an id this host cannot take part.
+    #[error("take part in the cluster")]
+    Id(#[from] crate::store::IdError),
     /// The kernel's routes.
     #[error("{doing}")]
     Netlink {
@@ -94,6 +100,9 @@ impl AgentError {
             )),
             Self::NotAlone(LockError::Taken { .. }) => {
                 Some("`byway status` asks it; one agent keeps a host".to_owned())
+            }
+            Self::NothingHeard(_) => {
+                Some("start the agent; it writes down what it hears, below its state folder".to_owned())
             }
             Self::NotAlone(LockError::Open { .. }) => Some("run it as root, or with sudo".to_owned()),
             Self::Nft(NftError::Program(ProgramError::Missing { .. })) => {

@@ -37,11 +37,11 @@ use crate::edge::{privileges, protocol_name};
 use crate::error::{AgentError, chain};
 use crate::key;
 use crate::metrics::{Listening, Metrics};
-use crate::peers::{self, Known, Peers};
+use crate::peers::{self, Peers};
 use crate::report::{self, Findings};
 use crate::serve::{self, Ask, Desk};
 use crate::state::State;
-use crate::store::Store;
+use crate::store::{self, Known, Shared, Store};
 use crate::world::World;
 use count::{Deeds, Why};
 use damper::Damper;
@@ -58,6 +58,8 @@ pub struct Settings {
     pub host: HostName,
     /// The inventory.
     pub inventory: PathBuf,
+    /// Where the hosts are in etcd; none means that they are in the inventory.
+    pub shared: Option<Shared>,
     /// What the operator fixed by hand.
     pub choices: Choices,
     /// For the socket and the lock.
@@ -84,9 +86,10 @@ pub async fn run(settings: Settings) -> Result<(), AgentError> {
     privileges::check()?;
     let _only_one = OnlyOne::take(&settings.run_dir)?;
     let (asks, asked) = mpsc::channel(serve::ASKS_MAX);
-    // The ears come before the first look: what changes after the look is heard.
     let mut ears = Ears::open(&settings, asked)?;
+    // The ears come before the first look: what changes after the look is heard.
     let mut keeper = Keeper::start(settings)?;
+    ears.hear_store(&*keeper.store);
     let desk = Desk { status: keeper.status.clone(), asks, metrics: keeper.metrics.clone() };
     let server = serve::start(&keeper.settings.run_dir, desk.clone())?;
     keeper.let_peers_ask(desk);
@@ -110,16 +113,16 @@ pub async fn run(settings: Settings) -> Result<(), AgentError> {
                 keeper.converge(Instant::now(), Why::Doubt).await;
             }
             Wake::Firewalld(firewalld) => keeper.hear_firewalld(firewalld).await,
-            Wake::Inventory => keeper.reread_inventory().await,
+            Wake::Store => keeper.refresh_store().await,
             Wake::Timer => {
                 keeper.world.doubt_table();
                 keeper.world.doubt_chains();
                 keeper.damper.looked_at_everything(Instant::now());
-                keeper.reread_inventory().await;
+                keeper.refresh_store().await;
                 keeper.converge(Instant::now(), Why::Doubt).await;
             }
             Wake::Ask(Ask::Status(answer)) => {
-                keeper.reread_inventory().await;
+                keeper.refresh_store().await;
                 keeper.converge(Instant::now(), Why::Doubt).await;
                 let _ = answer.send(keeper.last_status());
             }
@@ -154,7 +157,7 @@ pub async fn run(settings: Settings) -> Result<(), AgentError> {
 struct Keeper {
     settings: Settings,
     world: World,
-    store: Store,
+    store: Box<dyn Store>,
     state: State,
     damper: Damper,
     status: Arc<Mutex<Option<Status>>>,
@@ -169,8 +172,8 @@ impl Keeper {
     fn start(settings: Settings) -> Result<Self, AgentError> {
         let now = Timestamp::now();
         let mut state = State::load(&settings.state_dir)?;
-        let store = Store::open(&settings.inventory, &settings.host, state.content.inventory.as_ref(), now)?;
-        state.content.inventory = Some(store.good().clone());
+        let store = store::open(&settings, &state.content, now)?;
+        store.remember(&mut state.content);
         state.save()?;
         let agent = AgentStatus {
             pid: std::process::id(),
@@ -203,7 +206,7 @@ impl Keeper {
             }
             identity
         });
-        let known = self.known();
+        let known = Arc::clone(self.store.known());
         let docker = self.settings.docker.clone();
         let routes = |door: &Arc<_>| peers::routes(door, desk, docker);
         self.peers = Some(Peers::start(identity, self.settings.port, known, routes));
@@ -212,10 +215,6 @@ impl Keeper {
     /// Lets the metrics be read over TCP, where the operator wants it.
     fn let_metrics_be_read(&mut self) {
         self.listening = self.settings.metrics.map(|at| Listening::start(at, self.metrics.clone()));
-    }
-
-    fn known(&self) -> Known {
-        Known { me: self.store.me().clone(), cluster: self.store.cluster().clone() }
     }
 
     fn install_protocol_name(&mut self) {
@@ -291,16 +290,16 @@ impl Keeper {
         true
     }
 
-    async fn reread_inventory(&mut self) {
-        let changed = self.store.reread(Timestamp::now());
-        if changed {
-            tracing::info!(hosts = self.store.cluster().hosts.len(), "the inventory has changed");
-            self.state.content.inventory = Some(self.store.good().clone());
+    async fn refresh_store(&mut self) {
+        if self.store.refresh(Timestamp::now()) {
+            let known = Arc::clone(self.store.known());
+            tracing::info!(hosts = known.cluster.hosts.len(), "the cluster has changed");
+            self.store.remember(&mut self.state.content);
             self.save_state();
             if let Some(peers) = &self.peers {
-                peers.learn(self.known());
+                peers.learn(known);
             }
-            self.converge(Instant::now(), Why::Inventory).await;
+            self.converge(Instant::now(), Why::Store).await;
         } else {
             self.publish_inventory();
         }
@@ -357,7 +356,9 @@ impl Keeper {
         self.agent.looks += 1;
         self.agent.last_look = Timestamp::now();
         self.metrics.note(|numbers| numbers.looked(self.agent.last_look));
-        let desired = desired(self.store.cluster(), self.store.me(), &self.settings.choices, &observed);
+        self.store.look(&observed);
+        let Known { me, cluster } = &**self.store.known();
+        let desired = desired(cluster, me, &self.settings.choices, &observed);
         let plan = plan(&desired, &observed);
         plan.check(&desired).map_err(|violation| AgentError::BadPlan(violation.to_string()))?;
         Ok(Findings { desired, observed, plan })
@@ -415,7 +416,7 @@ impl Keeper {
     }
 
     fn publish(&self, findings: &Findings) {
-        let mut status = report::status(&self.store, findings, Some(self.agent.clone()));
+        let mut status = report::status(&*self.store, findings, Some(self.agent.clone()));
         if let Some(peers) = &self.peers {
             status.problems.extend(peers.problems());
             status.peers = Some(peers.status());

@@ -23,17 +23,18 @@ use crate::error::AgentError;
 use crate::keep::{Settings, take_out};
 use crate::report::{self, Findings};
 use crate::state::State;
-use crate::store::Store;
+use crate::store::{self, Known, Store};
 use crate::world::World;
 
-async fn look(settings: &Settings) -> Result<(Store, Findings), AgentError> {
+async fn look(settings: &Settings) -> Result<(Box<dyn Store>, Findings), AgentError> {
     privileges::check()?;
-    let store = Store::open(&settings.inventory, &settings.host, None, Timestamp::now())?;
+    let store = store::last_known(settings, Timestamp::now())?;
     let mut world = World::open()?;
     world.hear_docker(docker::ask_once(&settings.docker).await);
     world.hear_firewalld(firewalld::ask_once().await);
     let observed = world.look().await?;
-    let desired = desired(store.cluster(), store.me(), &settings.choices, &observed);
+    let Known { me, cluster } = &**store.known();
+    let desired = desired(cluster, me, &settings.choices, &observed);
     let plan = plan(&desired, &observed);
     Ok((store, Findings { desired, observed, plan }))
 }
@@ -44,7 +45,7 @@ async fn look(settings: &Settings) -> Result<(Store, Findings), AgentError> {
 /// When the inventory or the host cannot be read.
 pub async fn status(settings: &Settings) -> Result<Status, AgentError> {
     let (store, findings) = look(settings).await?;
-    Ok(report::status(&store, &findings, None))
+    Ok(report::status(&*store, &findings, None))
 }
 
 /// What an agent would change.
@@ -53,7 +54,7 @@ pub async fn status(settings: &Settings) -> Result<Status, AgentError> {
 /// When the inventory or the host cannot be read.
 pub async fn plan_report(settings: &Settings) -> Result<PlanReport, AgentError> {
     let (store, findings) = look(settings).await?;
-    Ok(PlanReport { host: store.me().name.clone(), by_agent: false, plan: findings.plan })
+    Ok(PlanReport { host: store.known().me.name.clone(), by_agent: false, plan: findings.plan })
 }
 
 /// The interfaces that packets of the cluster pass on this host.

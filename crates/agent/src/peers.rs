@@ -32,8 +32,8 @@ use tokio_rustls::TlsAcceptor;
 
 use crate::error::chain;
 use crate::key::KeyError;
+use crate::store::Known;
 use door::Door;
-pub(crate) use door::Known;
 pub use lines::lines;
 pub(crate) use routes::routes;
 pub use talk::Asker;
@@ -51,7 +51,7 @@ impl Peers {
     pub(crate) fn start(
         identity: Result<Identity, KeyError>,
         port: u16,
-        known: Known,
+        known: Arc<Known>,
         routes: impl FnOnce(&Arc<Door>) -> Router,
     ) -> Self {
         let door = Arc::new(Door::new(known));
@@ -71,7 +71,7 @@ impl Peers {
     }
 
     /// Goes by another state of the inventory from now on; whoever it does not list any more is hung up on.
-    pub(crate) fn learn(&self, known: Known) {
+    pub(crate) fn learn(&self, known: Arc<Known>) {
         self.door.learn(known);
     }
 

@@ -10,7 +10,7 @@ use byway_fabric::docker::Endpoint;
 use byway_fabric::observed::{METRIC, Observed, Route};
 use byway_fabric::plan::Plan;
 
-use crate::store::Store;
+use crate::store::{Known, Store};
 
 /// What one look found out.
 #[derive(Debug, Clone)]
@@ -25,13 +25,13 @@ pub struct Findings {
 
 /// The status that follows from a look.
 #[must_use]
-pub fn status(store: &Store, findings: &Findings, agent: Option<AgentStatus>) -> Status {
+pub fn status(store: &dyn Store, findings: &Findings, agent: Option<AgentStatus>) -> Status {
     Status {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         agent,
-        host: store.me().name.clone(),
+        host: store.known().me.name.clone(),
         hosts: hosts(store, findings),
-        endpoints: endpoints(store.me(), &findings.observed),
+        endpoints: endpoints(&store.known().me, &findings.observed),
         problems: findings.plan.problems.clone(),
         pending: findings.plan.steps.len(),
         inventory: store.status(),
@@ -51,7 +51,7 @@ fn endpoints(me: &Host, observed: &Observed) -> Vec<Endpoint> {
     docker.endpoints.iter().filter(takes_part).cloned().collect()
 }
 
-fn hosts(store: &Store, findings: &Findings) -> Vec<HostStatus> {
+fn hosts(store: &dyn Store, findings: &Findings) -> Vec<HostStatus> {
     let mut counts: BTreeMap<&HostName, (usize, usize)> = BTreeMap::new();
     for wanted in findings.desired.routes.values() {
         counts.entry(&wanted.host).or_default().0 += 1;
@@ -60,7 +60,8 @@ fn hosts(store: &Store, findings: &Findings) -> Vec<HostStatus> {
         counts.entry(&wanted.host).or_default().1 += 1;
     }
     let count = |host: &HostName| counts.get(host).copied().unwrap_or_default();
-    host_statuses(store.cluster(), &store.me().name, &findings.plan.problems, count)
+    let Known { me, cluster } = &**store.known();
+    host_statuses(cluster, &me.name, &findings.plan.problems, count)
 }
 
 /// Routes of ours that are there and right, each with what it should be.

@@ -221,12 +221,42 @@ impl std::fmt::Display for HostState {
 /// Where the hosts come from.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct InventoryStatus {
-    /// The file.
+    /// The file, or which etcd.
     pub path: String,
     /// When the state in force was read.
     pub read_at: Option<Timestamp>,
-    /// Why the file as it is now is not in force, and since when; the last good state is kept meanwhile.
+    /// Why the file as it is now is not in force, or why etcd says nothing, and since when; the last good state is kept
+    /// meanwhile.
     pub rejected: Option<Rejected>,
+    /// How this host stands in etcd; none where the hosts are in an inventory, or no agent runs.
+    #[serde(default)]
+    pub lease: Option<LeaseStatus>,
+}
+
+/// How a host stands in etcd.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct LeaseStatus {
+    /// Who it is there, whatever its name.
+    pub id: String,
+    /// Which of its starts this is; none before it was let in.
+    pub generation: Option<u64>,
+    /// What it holds.
+    pub subnets: Vec<IpNet>,
+    /// How long it keeps its place when it is not heard of, in seconds.
+    pub seconds: u64,
+    /// When it was last heard of there.
+    pub renewed_at: Option<Timestamp>,
+    /// Why it is not let in, or not any more, and what to do; since when.
+    pub refused: Option<Rejected>,
+    /// How many conversations with etcd have failed.
+    #[serde(default)]
+    pub errors: u64,
+    /// Subnets that it could have taken and did not, each with the reason.
+    pub passed_over: Vec<String>,
+    /// Keys below the prefix that cannot be read, each with the reason; nothing is made of them.
+    pub garbage: Vec<String>,
+    /// How many more there are.
+    pub more_garbage: usize,
 }
 
 /// A state of the inventory that is not taken.

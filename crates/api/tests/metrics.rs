@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use byway_api::metrics::{By, ByFamily, Cause, Done, FAMILIES, Kind, Numbers, Round, Source, Standing};
 use byway_api::metrics::{Started, Thing, text};
-use byway_api::{HostState, HostStatus, InventoryStatus, Rejected, Status};
+use byway_api::{HostState, HostStatus, InventoryStatus, LeaseStatus, Rejected, Status};
 use byway_fabric::cluster::HostName;
 use byway_fabric::problem::{Problem, ProblemKind};
 use jiff::Timestamp;
@@ -185,6 +185,12 @@ fn status(at: Timestamp) -> Status {
         inventory: InventoryStatus {
             path: "/etc/byway/inventory.toml".to_owned(),
             read_at: Some(at),
+            lease: Some(LeaseStatus {
+                renewed_at: Some(at),
+                seconds: 300,
+                errors: 2,
+                ..LeaseStatus::default()
+            }),
             rejected: Some(Rejected { since: at, mistakes: "a slip of the pen".to_owned() }),
         },
         peers: None,

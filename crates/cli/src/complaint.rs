@@ -10,6 +10,7 @@ use std::process::ExitCode;
 use annotate_snippets::{AnnotationKind, Level, Renderer, Snippet};
 use anstyle::{AnsiColor, Style};
 use byway_agent::edge::capture_file::CaptureFileError;
+use byway_agent::edge::etcd::EtcdError;
 use byway_agent::error::AgentError;
 use byway_agent::key::KeyError;
 use byway_agent::posts::PostError;
@@ -111,6 +112,9 @@ fn hint(error: &(dyn std::error::Error + 'static)) -> Option<String> {
     }
     if let Some(key) = error.downcast_ref::<KeyError>() {
         return key.hint();
+    }
+    if let Some(etcd) = error.downcast_ref::<EtcdError>() {
+        return etcd.hint();
     }
     if let Some(cannot) = error.downcast_ref::<CannotMake>() {
         return Some(cannot.hint());

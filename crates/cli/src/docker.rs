@@ -24,8 +24,7 @@ pub(crate) enum DockerCommand {
 }
 
 pub(crate) fn run(command: &DockerCommand, settings: &Settings, json: bool) -> anyhow::Result<ExitCode> {
-    let host =
-        || Ok::<_, anyhow::Error>(hosts::read(&settings.inventory)?.host(settings.host.as_str())?.clone());
+    let host = || Ok::<_, anyhow::Error>(hosts::known(settings)?.me.clone());
     match command {
         DockerCommand::Bip(args) => bip::run(args, &host()?, settings, json),
         DockerCommand::Network(args) => network::run(args, &host()?, settings, json),

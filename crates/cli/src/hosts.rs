@@ -1,31 +1,38 @@
-//! `byway hosts` and `byway host add|key|remove`: the inventory, shown and edited.
+//! `byway hosts` and `byway host add|key|remove`: the inventory, shown and edited; or the hosts in etcd.
 
 mod rewrite;
+mod shared;
 
 use std::net::IpAddr;
 use std::path::Path;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use anyhow::Context as _;
+use byway_agent::keep::Settings;
+use byway_agent::store::{self, Known};
 use byway_fabric::cluster::{Host, HostName, PublicKey};
 use byway_fabric::inventory::edit::{self, EditError, Edited, NewHost};
 use byway_fabric::inventory::{self, INVENTORY_BYTES_MAX, Inventory};
 use clap::{Args, Subcommand};
 use ipnet::IpNet;
+use jiff::Timestamp;
 use serde_json::{Value, json};
 
+use byway_fabric::config::Config;
+
 use crate::complaint::Advised;
-use crate::show;
+use crate::{settings, show};
 use rewrite::Locked;
 
 /// `byway host …`
 #[derive(Debug, Subcommand)]
 pub(crate) enum HostCommand {
-    /// Add a host to the inventory; nothing is written if it would contradict another
+    /// Add a host to the inventory or to etcd; nothing is written if it would contradict another
     Add(AddArgs),
     /// Give a host its public key, or another one
     Key(KeyArgs),
-    /// Take a host out of the inventory
+    /// Take a host out of the inventory, or out of etcd when it is gone
     #[command(alias = "rm")]
     Remove(RemoveArgs),
 }
@@ -36,8 +43,9 @@ pub(crate) struct AddArgs {
     /// Its name, as `hostname` prints it there
     #[arg(value_parser = host_name)]
     name: HostName,
-    /// Its own address, to which the other hosts send; one IPv4, one IPv6, or both
-    #[arg(long = "address", value_name = "ADDRESS", required = true, value_delimiter = ',')]
+    /// Its own address, to which the other hosts send; one IPv4, one IPv6, or both. In etcd, without it, the subnet is
+    /// only kept for the host until it comes
+    #[arg(long = "address", value_name = "ADDRESS", value_delimiter = ',')]
     addresses: Vec<IpAddr>,
     /// The subnet of its containers, as 172.41.0.0/16; without it, the first free one of the prefixes
     #[arg(long = "subnet", value_name = "SUBNET", value_delimiter = ',')]
@@ -97,9 +105,22 @@ fn bounded(path: &Path) -> std::io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// `byway hosts`: lists the hosts of the inventory at `path`.
-pub(crate) fn list(path: &Path, json: bool) -> anyhow::Result<ExitCode> {
-    let inventory = read(path)?;
+/// The cluster as this host knows it: the inventory as it is, or what its agent last heard from etcd.
+pub(crate) fn known(settings: &Settings) -> anyhow::Result<Arc<Known>> {
+    if settings.shared.is_some() {
+        return Ok(Arc::clone(store::last_known(settings, Timestamp::now())?.known()));
+    }
+    let inventory = read(&settings.inventory)?;
+    let me = inventory.host(settings.host.as_str())?.clone();
+    Ok(Arc::new(Known { me, cluster: inventory.into_cluster() }))
+}
+
+/// `byway hosts`: lists the hosts of the inventory, or those in etcd.
+pub(crate) fn list(config: &Config, json: bool) -> anyhow::Result<ExitCode> {
+    if let Some(shared) = settings::shared(config)? {
+        return shared::list(&shared, json);
+    }
+    let inventory = read(&config.inventory.value)?;
     if json {
         show::print_json(&list_json(&inventory))?;
     } else {
@@ -130,10 +151,18 @@ fn list_json(inventory: &Inventory) -> Value {
     json!({ "prefixes": inventory.cluster().prefixes, "hosts": hosts })
 }
 
-/// `byway host add|key|remove`: edits the inventory at `path`, as a whole and alone.
-pub(crate) fn edit(command: HostCommand, path: &Path, json: bool) -> anyhow::Result<ExitCode> {
+/// `byway host add|key|remove`: edits the inventory, as a whole and alone, or what etcd has.
+pub(crate) fn edit(command: HostCommand, config: &Config, json: bool) -> anyhow::Result<ExitCode> {
+    if let Some(shared) = settings::shared(config)? {
+        return shared::edit(command, &shared, json);
+    }
+    let path = &config.inventory.value;
     let done = match command {
         HostCommand::Add(args) => {
+            if args.addresses.is_empty() {
+                let what = format!("host {} needs an address, to which the others send", args.name);
+                return Err(Advised { what, hint: "say --address".to_owned(), cause: None }.into());
+            }
             let subnets = (!args.subnets.is_empty()).then_some(args.subnets);
             let new = NewHost { name: args.name, addresses: args.addresses, subnets, key: args.key };
             rewritten(path, args.dry_run, "added", |file, text| edit::add(file, text, new))?

@@ -19,6 +19,7 @@ mod render;
 mod settings;
 mod show;
 mod status;
+mod store;
 mod trace;
 
 use std::process::ExitCode;
@@ -61,9 +62,14 @@ enum Command {
     Down,
     /// Follow a packet over all hosts of its way, and say where it ended and why
     Trace(trace::TraceArgs),
-    /// List the hosts of the inventory
+    /// List the hosts of the inventory, or those in etcd
     Hosts,
-    /// Add a host to the inventory, give it its key, or remove one
+    /// Set a cluster up in etcd, or move one from an inventory to etcd or back
+    Store {
+        #[command(subcommand)]
+        command: store::StoreCommand,
+    },
+    /// Add a host, give it its key, or remove one
     Host {
         #[command(subcommand)]
         command: hosts::HostCommand,
@@ -104,8 +110,6 @@ fn main() -> ExitCode {
 
 fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     let common = &cli.common;
-    let inventory =
-        |common| Ok::<_, anyhow::Error>(settings::config(common, &AgentFlags::default())?.inventory.value);
     match cli.command {
         Command::Agent { flags, hands_off } => agent::run(&settings::config(common, &flags)?, hands_off),
         Command::Status { all } => {
@@ -122,8 +126,13 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Trace(args) => {
             trace::run(&args, &settings::config(common, &AgentFlags::default())?, common.json)
         }
-        Command::Hosts => hosts::list(&inventory(common)?, common.json),
-        Command::Host { command } => hosts::edit(command, &inventory(common)?, common.json),
+        Command::Hosts => hosts::list(&settings::config(common, &AgentFlags::default())?, common.json),
+        Command::Host { command } => {
+            hosts::edit(command, &settings::config(common, &AgentFlags::default())?, common.json)
+        }
+        Command::Store { command } => {
+            store::run(command, &settings::config(common, &AgentFlags::default())?, common.json)
+        }
         Command::Docker { command } => {
             let settings = settings::settings(&settings::config(common, &AgentFlags::default())?)?;
             docker::run(&command, &settings, common.json)

@@ -36,8 +36,8 @@ pub(crate) struct RenderArgs {
 
 /// Prints the files for this host, or for another one of the inventory.
 pub(crate) fn run(args: &RenderArgs, settings: &Settings, json: bool) -> anyhow::Result<ExitCode> {
-    let inventory = hosts::read(&settings.inventory)?;
-    let host = inventory.host(settings.host.as_str())?;
+    let known = hosts::known(settings)?;
+    let host = &known.me;
     let (found_uplink, found_bridges) = interfaces_of(host);
     let uplink = args.uplink.clone().or(found_uplink).ok_or_else(|| no_uplink(host))?;
     let bridges = if args.bridges.is_empty() { &found_bridges } else { &args.bridges };
@@ -46,7 +46,7 @@ pub(crate) fn run(args: &RenderArgs, settings: &Settings, json: bool) -> anyhow:
         None if args.format == Format::Docker => settings::runtime()?.block_on(engine_here(settings)),
         None => None,
     };
-    let files = render(args.format, inventory.cluster(), &host.name, &uplink, bridges, engine.as_ref())?;
+    let files = render(args.format, &known.cluster, &host.name, &uplink, bridges, engine.as_ref())?;
     if json {
         show::print_json(&as_json(&files))?;
     } else {

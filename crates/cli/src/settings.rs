@@ -1,12 +1,14 @@
 //! What a command goes by: flags, then the environment, then the file, then the machine and the defaults.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Context as _;
 use byway_agent::edge::docker::Place;
+use byway_agent::edge::etcd::{Endpoint, Login, Options, Password, TlsFiles};
 use byway_agent::keep::Settings;
-use byway_fabric::config::{CONFIG_PATH, Config, Key, Layer, merge};
+use byway_agent::store::Shared;
+use byway_fabric::config::{CONFIG_PATH, Config, Key, Layer, Setting, merge};
 use byway_fabric::desired::Choices;
 use clap::Args;
 
@@ -14,6 +16,8 @@ use crate::complaint::Advised;
 
 /// The longest configuration that is read; twelve keys and their comments need far less.
 const CONFIG_BYTES_MAX: usize = 1 << 20;
+/// The longest password that is read.
+const PASSWORD_BYTES_MAX: usize = 4096;
 
 /// Flags of every command.
 #[derive(Debug, Args)]
@@ -30,6 +34,9 @@ pub(crate) struct Common {
     /// The inventory [default: /etc/byway/inventory.toml]
     #[arg(long, global = true, value_name = "FILE", help_heading = "Settings")]
     inventory: Option<String>,
+    /// The members of etcd that hold the cluster, with commas between [default: none, the hosts are in the inventory]
+    #[arg(long, global = true, value_name = "URL,URL", help_heading = "Settings")]
+    etcd: Option<String>,
     /// The folder of the agent's socket and lock [default: /run/byway]
     #[arg(long, global = true, value_name = "FOLDER", help_heading = "Settings")]
     run_dir: Option<String>,
@@ -80,6 +87,7 @@ fn flags(common: &Common, agent: &AgentFlags) -> Vec<(Key, String)> {
     let all = [
         (Key::Host, &common.host),
         (Key::Inventory, &common.inventory),
+        (Key::Etcd, &common.etcd),
         (Key::RunDir, &common.run_dir),
         (Key::StateDir, &common.state_dir),
         (Key::Uplink, &agent.uplink),
@@ -122,6 +130,7 @@ pub(crate) fn settings(config: &Config) -> anyhow::Result<Settings> {
     Ok(Settings {
         host: host.value.clone(),
         inventory: config.inventory.value.clone(),
+        shared: shared(config)?,
         choices: Choices {
             uplink: config.uplink.as_ref().map(|uplink| uplink.value.clone()),
             bridges: config.bridges.as_ref().map(|bridges| bridges.value.clone()).unwrap_or_default(),
@@ -134,6 +143,46 @@ pub(crate) fn settings(config: &Config) -> anyhow::Result<Settings> {
         look_every: Duration::from_secs(config.look_every_seconds.value),
         hands_off: false,
     })
+}
+
+/// Where the hosts are in etcd; none where they are in the inventory.
+pub(crate) fn shared(config: &Config) -> anyhow::Result<Option<Shared>> {
+    let Some(etcd) = &config.etcd else { return Ok(None) };
+    let endpoints = etcd.value.iter().map(|text| text.parse()).collect::<Result<Vec<Endpoint>, _>>()?;
+    let path = |setting: &Option<Setting<PathBuf>>| setting.as_ref().map(|path| path.value.clone());
+    let identity = match (path(&config.etcd_cert), path(&config.etcd_key)) {
+        (Some(certificate), Some(key)) => Some((certificate, key)),
+        (None, None) => None,
+        _ => return Err(half("`etcd-cert` and `etcd-key`").into()),
+    };
+    let login = match (&config.etcd_user, path(&config.etcd_password_file)) {
+        (Some(user), Some(file)) => Some(login(&user.value, &file)?),
+        (None, None) => None,
+        _ => return Err(half("`etcd-user` and `etcd-password-file`").into()),
+    };
+    let tls = TlsFiles { ca: path(&config.etcd_ca), identity, server_name: None };
+    Ok(Some(Shared {
+        options: Options { endpoints, tls, login, prefix: config.etcd_prefix.value.clone() },
+        lease: Duration::from_secs(config.lease_seconds.value),
+        addresses: config.addresses.as_ref().map(|addresses| addresses.value.clone()).unwrap_or_default(),
+    }))
+}
+
+fn half(of: &str) -> Advised {
+    Advised {
+        what: format!("{of} are one without the other"),
+        hint: "set both, or none".to_owned(),
+        cause: None,
+    }
+}
+
+/// The password is what is in the file, without the line's end that editors leave.
+fn login(user: &str, file: &Path) -> anyhow::Result<Login> {
+    let bytes = byway_agent::edge::inventory_file::read(file, PASSWORD_BYTES_MAX)
+        .with_context(|| format!("read the password for etcd, {}", file.display()))?;
+    let text = String::from_utf8(bytes).with_context(|| format!("read {}", file.display()))?;
+    let password = Password(text.trim_end_matches(['\r', '\n']).to_owned());
+    Ok(Login { user: user.to_owned(), password })
 }
 
 /// Where Docker is.

@@ -1,6 +1,7 @@
 //! `byway status`: how this host stands.
 
 mod all;
+mod store;
 
 use std::process::ExitCode;
 
@@ -30,21 +31,16 @@ pub(crate) fn run(config: &Config, json: bool) -> anyhow::Result<ExitCode> {
 /// Whether nobody has to look: an agent keeps the host, and everything that should be there is.
 fn is_well(status: &Status) -> bool {
     let agent_is_well = status.agent.as_ref().is_some_and(|agent| agent.trouble.is_none());
-    agent_is_well && status.problems.is_empty() && status.pending == 0 && status.inventory.rejected.is_none()
+    let inventory = &status.inventory;
+    let is_let_in = inventory.lease.as_ref().is_none_or(|lease| lease.refused.is_none());
+    let store_is_well = inventory.rejected.is_none() && is_let_in;
+    agent_is_well && store_is_well && status.problems.is_empty() && status.pending == 0
 }
 
 fn text(status: &Status, now: Timestamp) -> String {
     let mut text = headline(status, now);
     text += &agent_lines(status.agent.as_ref(), now);
-    if let Some(rejected) = &status.inventory.rejected {
-        text += &format!(
-            "{} {} is not taken since {}; the last good state stays in force\n  {}\n",
-            styled(BAD, "inventory:"),
-            status.inventory.path,
-            ago(rejected.since, now),
-            rejected.mistakes.replace('\n', "\n  "),
-        );
-    }
+    text += &store::lines(&status.inventory, now);
     text += "\n";
     text += &hosts(status);
     text += &containers(&status.endpoints);

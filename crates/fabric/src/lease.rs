@@ -29,7 +29,7 @@ mod transaction;
 
 pub use candidates::{Full, PassedOver};
 pub use claim::{Claim, Claimant, claim};
-pub use edit::{keep_listed, list, release, remove, reserve, set_up};
+pub use edit::{keep_listed, list, next_free, release, remove, reserve, set_up};
 pub use id::{BadHostId, HostId};
 pub use record::{
     AliveRecord, ClusterRecord, HostRecord, Lengths, ListedRecord, SubnetRecord, USES_MAX, Use, UsesRecord,

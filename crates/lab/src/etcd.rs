@@ -6,7 +6,7 @@
 mod certificates;
 
 use std::fs::File;
-use std::net::{Ipv4Addr, TcpListener};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
 use std::os::unix::net::UnixDatagram;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
@@ -19,7 +19,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tempfile::TempDir;
 
-use crate::Engines;
+use crate::{Engines, Lab};
 pub use certificates::Certificates;
 
 /// How long a member may take until it serves: it is below a second, unless the machine is busy with other things.
@@ -34,10 +34,33 @@ const LOG_BYTES_TOLD: usize = 2000;
 #[derive(Debug)]
 pub struct Members {
     all: Vec<Member>,
+    home: Home,
     certificates: Option<Certificates>,
     arguments: Vec<String>,
     // Last: it is removed when nobody writes there any more.
     folder: TempDir,
+}
+
+/// Where members run.
+#[derive(Debug)]
+enum Home {
+    /// On this machine's loopback.
+    Here,
+    /// In a node of a lab, by `byway lab exec`.
+    Node { byway: PathBuf, lab: String, node: String },
+}
+
+impl Home {
+    fn command(&self, name: &str) -> Command {
+        match self {
+            Self::Here => Command::new(program(name)),
+            Self::Node { byway, lab, node } => {
+                let mut command = Command::new(byway);
+                command.args(["lab", "exec", "--name", lab, node, "--"]).arg(program(name));
+                command
+            }
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -65,21 +88,50 @@ impl Members {
     /// # Errors
     /// When etcd or openssl is not there, or etcd does not start; what it said is told.
     pub fn start(count: usize, tls: Tls, arguments: &[&str]) -> anyhow::Result<Self> {
-        let folder = tempfile::Builder::new().prefix("byway-etcd-").tempdir().context("make a folder")?;
         let address = own_address();
+        let ports = free_ports(address, count)?;
+        Self::start_at(Home::Here, address.into(), &ports, tls, arguments)
+    }
+
+    /// Starts a cluster in a node of a lab, at an address of that node, without TLS; the members' clients come to the ports
+    /// 2379, 2381 and so on.
+    ///
+    /// # Errors
+    /// As [`Members::start`].
+    pub fn start_in(
+        lab: &Lab,
+        node: &str,
+        address: IpAddr,
+        count: u16,
+        arguments: &[&str],
+    ) -> anyhow::Result<Self> {
+        let home = Home::Node { byway: lab.byway.clone(), lab: lab.name().to_owned(), node: node.to_owned() };
+        let ports: Vec<[u16; 2]> = (0..count).map(|nth| [2379 + 2 * nth, 2380 + 2 * nth]).collect();
+        Self::start_at(home, address, &ports, Tls::Without, arguments)
+    }
+
+    fn start_at(
+        home: Home,
+        address: IpAddr,
+        ports: &[[u16; 2]],
+        tls: Tls,
+        arguments: &[&str],
+    ) -> anyhow::Result<Self> {
+        let folder = tempfile::Builder::new().prefix("byway-etcd-").tempdir().context("make a folder")?;
         let certificates = match tls {
             Tls::Without => None,
             Tls::With => Some(Certificates::make(&folder.path().join("tls"), address)?),
         };
+        let url = |scheme: &str, port: u16| format!("{scheme}://{}", SocketAddr::new(address, port));
         let scheme = if certificates.is_some() { "https" } else { "http" };
-        let member = |ports: [u16; 2]| Member {
-            client: format!("{scheme}://{address}:{}", ports[0]),
-            peer: format!("http://{address}:{}", ports[1]),
+        let member = |ports: &[u16; 2]| Member {
+            client: url(scheme, ports[0]),
+            peer: url("http", ports[1]),
             process: None,
         };
-        let all = free_ports(address, count)?.into_iter().map(member).collect();
+        let all = ports.iter().map(member).collect();
         let arguments = arguments.iter().map(|&argument| argument.to_owned()).collect();
-        let mut cluster = Self { all, certificates, arguments, folder };
+        let mut cluster = Self { all, home, certificates, arguments, folder };
         cluster.start_all()?;
         Ok(cluster)
     }
@@ -156,7 +208,7 @@ impl Members {
     pub fn ctl(&self, arguments: &[&str]) -> anyhow::Result<String> {
         let running = self.all.iter().filter(|member| member.process.is_some());
         let endpoints: Vec<&str> = running.map(|member| member.client.as_str()).collect();
-        let mut command = Command::new(program("etcdctl"));
+        let mut command = self.home.command("etcdctl");
         command
             .env("ETCDCTL_API", "3")
             .arg("--command-timeout=30s")
@@ -185,7 +237,7 @@ impl Members {
         let ear = UnixDatagram::bind(&socket).context("listen to a member")?;
         ear.set_read_timeout(Some(LOOK_EVERY)).context("listen to a member")?;
         let log = File::options().create(true).append(true).open(self.log(which)).context("open a log")?;
-        let mut command = Command::new(program("etcd"));
+        let mut command = self.home.command("etcd");
         command.args(self.words(which)).args(&self.arguments);
         command.env_clear().envs(std::env::vars().filter(|(name, _)| !name.starts_with("ETCD")));
         command.env("NOTIFY_SOCKET", &socket).stdin(Stdio::null());

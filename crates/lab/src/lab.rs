@@ -74,7 +74,7 @@ impl Options {
 #[derive(Debug)]
 pub struct Lab {
     holder: Holder,
-    byway: PathBuf,
+    pub(crate) byway: PathBuf,
     tie: Option<UnixStream>,
 }
 

@@ -13,7 +13,7 @@ pub(super) enum Why {
     /// The agent has started.
     Start,
     /// The inventory has changed.
-    Inventory,
+    Store,
     /// Something may be wrong.
     Doubt,
 }
@@ -33,7 +33,7 @@ impl Deeds {
         let found = Cause::of(self.things.iter().copied())?;
         Some(match why {
             Why::Start => Cause::Start,
-            Why::Inventory => Cause::Inventory,
+            Why::Store => Cause::Inventory,
             Why::Doubt => found,
         })
     }
@@ -45,7 +45,7 @@ pub(super) fn wake(numbers: &mut Numbers, wake: &Wake) {
         Wake::Changed(notices) => notices.iter().for_each(|heard| notice(numbers, heard)),
         Wake::Docker(_) => numbers.heard(Source::Docker),
         Wake::Firewalld(_) => numbers.heard(Source::Firewalld),
-        Wake::Inventory => numbers.heard(Source::Inventory),
+        Wake::Store => numbers.heard(Source::Inventory),
         Wake::Timer => numbers.heard(Source::Timer),
         Wake::Ask(_) => numbers.heard(Source::Command),
         Wake::Alive | Wake::Stop(_) => {}

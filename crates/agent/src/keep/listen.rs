@@ -16,6 +16,7 @@ use crate::edge::inventory_file::InventoryFile;
 use crate::edge::notices::{Listener, Notice};
 use crate::error::AgentError;
 use crate::serve::Ask;
+use crate::store::{Store, Told};
 
 /// Notices taken in at one wake; more wait for the next. A burst of this size is one look anyway.
 const NOTICES_MAX: usize = 4096;
@@ -28,8 +29,8 @@ pub(super) enum Wake {
     Docker(Option<Engine>),
     /// firewalld came, did anything, or went.
     Firewalld(Option<Firewalld>),
-    /// The inventory may have been written, or somebody asks to read it again (`SIGHUP`).
-    Inventory,
+    /// The store may say something else, or somebody asks to read it again (`SIGHUP`).
+    Store,
     /// Nothing happened for long enough, or something failed.
     Timer,
     /// A command asks.
@@ -44,8 +45,10 @@ pub(super) enum Wake {
 pub(super) struct Ears {
     rtnetlink: Listener,
     nftables: Listener,
-    inventory_path: PathBuf,
+    /// None where the hosts are in etcd.
+    inventory_path: Option<PathBuf>,
     inventory: Option<InventoryFile>,
+    store: Option<watch::Receiver<Told>>,
     asked: mpsc::Receiver<Ask>,
     docker: watch::Receiver<Option<Engine>>,
     firewalld: watch::Receiver<Option<Firewalld>>,
@@ -68,8 +71,9 @@ impl Ears {
         Ok(Self {
             rtnetlink: Listener::rtnetlink().map_err(listen("rtnetlink"))?,
             nftables: Listener::nftables().map_err(listen("nftables"))?,
-            inventory_path: settings.inventory.clone(),
-            inventory: watch_file(&settings.inventory),
+            inventory_path: settings.shared.is_none().then(|| settings.inventory.clone()),
+            inventory: settings.shared.is_none().then(|| watch_file(&settings.inventory)).flatten(),
+            store: None,
             asked,
             docker,
             firewalld,
@@ -81,6 +85,11 @@ impl Ears {
         })
     }
 
+    /// Hears what a store tells by itself.
+    pub(super) fn hear_store(&mut self, store: &dyn Store) {
+        self.store = store.wakes();
+    }
+
     /// Waits for the next reason to wake.
     pub(super) async fn wait(&mut self, wait: Wait) -> Result<Wake, AgentError> {
         let broken = |what: &str, cause| AgentError::Listen { what: what.to_owned(), cause };
@@ -88,6 +97,7 @@ impl Ears {
             rtnetlink,
             nftables,
             inventory,
+            store,
             asked,
             docker,
             firewalld,
@@ -106,12 +116,13 @@ impl Ears {
         };
         let wake = tokio::select! {
             notices = kernel => Wake::Changed(notices.map_err(|cause| broken("the kernel's notices", cause))?),
-            () = written(inventory) => Wake::Inventory,
+            () = written(inventory) => Wake::Store,
+            () = told(store) => Wake::Store,
             Ok(()) = docker.changed() => Wake::Docker(docker.borrow_and_update().clone()),
             Ok(()) = firewalld.changed() => Wake::Firewalld(firewalld.borrow_and_update().clone()),
             Some(ask) = asked.recv() => Wake::Ask(ask),
             () = tick(watchdog) => Wake::Alive,
-            _ = hangup.recv() => Wake::Inventory,
+            _ = hangup.recv() => Wake::Store,
             _ = terminate.recv() => Wake::Stop("SIGTERM"),
             _ = interrupt.recv() => Wake::Stop("SIGINT"),
             () = sleep_until(wait.look_at.into()) => Wake::Timer,
@@ -123,7 +134,7 @@ impl Ears {
             }
             Wake::Timer => {
                 // The directory may have gone and come back, which no watch survives.
-                self.inventory = watch_file(&self.inventory_path);
+                self.inventory = self.inventory_path.as_deref().and_then(watch_file);
                 Ok(Wake::Timer)
             }
             other => Ok(other),
@@ -160,6 +171,15 @@ async fn written(inventory: &mut Option<InventoryFile>) {
     if let Err(error) = watch.changed().await {
         tracing::warn!(%error, "the watch on the inventory broke");
         *inventory = None;
+    }
+}
+
+/// Waits until a store in etcd has something to tell.
+async fn told(store: &mut Option<watch::Receiver<Told>>) {
+    let Some(told) = store else { return std::future::pending().await };
+    if told.changed().await.is_err() {
+        // Its task has ended, which it does only after us.
+        *store = None;
     }
 }
 

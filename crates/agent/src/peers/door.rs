@@ -6,10 +6,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use byway_api::{Refusal, RefusedPeer};
-use byway_fabric::cluster::{Cluster, Host, HostName, PublicKey};
+use byway_fabric::cluster::{Host, HostName, PublicKey};
 use byway_fabric::problem::{Problem, ProblemKind};
 use jiff::{SignedDuration, Timestamp};
 use tokio::sync::watch;
+
+use crate::store::Known;
 
 /// Connections of those who have not proved yet to be a host of the inventory: room for a hundred hosts that all ask
 /// at once, as each is through in milliseconds.
@@ -28,15 +30,6 @@ const REFUSED_FOR: SignedDuration = SignedDuration::from_hours(24);
 const LOG_AGAIN_AFTER: SignedDuration = SignedDuration::from_mins(10);
 /// And no two refusals of any sort within this: a scan of the network is not to fill the disk.
 const LOG_PAUSE: Duration = Duration::from_secs(1);
-
-/// What the inventory in force says.
-#[derive(Debug, Clone)]
-pub(crate) struct Known {
-    /// This host.
-    pub(crate) me: Host,
-    /// All hosts.
-    pub(crate) cluster: Cluster,
-}
 
 impl Known {
     fn name_of(&self, key: &PublicKey) -> Option<HostName> {
@@ -111,8 +104,8 @@ fn enter<K: Ord>(counts: &mut BTreeMap<K, usize>, who: K, in_all: usize, of_one:
 }
 
 impl Door {
-    pub(super) fn new(known: Known) -> Self {
-        Self { known: watch::Sender::new(Arc::new(known)), book: Mutex::default() }
+    pub(super) fn new(known: Arc<Known>) -> Self {
+        Self { known: watch::Sender::new(known), book: Mutex::default() }
     }
 
     fn book(&self) -> MutexGuard<'_, Book> {
@@ -129,10 +122,10 @@ impl Door {
         self.known.subscribe()
     }
 
-    pub(super) fn learn(&self, known: Known) {
+    pub(super) fn learn(&self, known: Arc<Known>) {
         let is_strange = |entry: &Entry| entry.key.is_none_or(|key| known.name_of(&key).is_none());
         self.book().refused.retain(is_strange);
-        self.known.send_replace(Arc::new(known));
+        self.known.send_replace(known);
     }
 
     /// A place for somebody who has not proved anything yet.

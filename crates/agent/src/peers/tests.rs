@@ -19,7 +19,8 @@ use tokio_rustls::TlsConnector;
 use super::door::{CONNECTIONS_PER_PEER_MAX, Door};
 use super::routes::{REQUEST_BYTES_MAX, guarded};
 use super::talk::Asker;
-use super::{Known, Peers, lines};
+use super::{Peers, lines};
+use crate::store::Known;
 
 /// Long enough for a loaded machine; nothing waits for it to pass.
 const BOUNDS: Bounds = Bounds {
@@ -41,9 +42,9 @@ fn host(name: &str, key: Option<PublicKey>) -> Host {
     Host { name, addresses: vec!["127.0.0.1".parse().unwrap()], subnets: Vec::new(), key }
 }
 
-fn known(me: &Host, others: &[Host]) -> Known {
+fn known(me: &Host, others: &[Host]) -> Arc<Known> {
     let hosts = std::iter::once(me).chain(others).cloned().collect();
-    Known { me: me.clone(), cluster: Cluster { prefixes: Vec::new(), hosts } }
+    Arc::new(Known { me: me.clone(), cluster: Cluster { prefixes: Vec::new(), hosts } })
 }
 
 impl Pair {

@@ -2,27 +2,30 @@
 //! as it is now.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use byway_api::{InventoryStatus, Rejected};
-use byway_fabric::cluster::{Cluster, Host, HostName};
+use byway_fabric::cluster::HostName;
 use byway_fabric::inventory::{self, INVENTORY_BYTES_MAX, Inventory};
+use byway_fabric::observed::Observed;
 use jiff::Timestamp;
+use tokio::sync::watch;
 
+use super::{Known, Store, Told};
 use crate::edge::inventory_file;
 use crate::error::{AgentError, chain};
-use crate::state::GoodInventory;
+use crate::state::{Content, GoodInventory};
 
 /// The inventory that is in force.
 #[derive(Debug)]
-pub struct Store {
+pub struct FileStore {
     path: PathBuf,
-    me: Host,
-    cluster: Cluster,
+    known: Arc<Known>,
     good: GoodInventory,
     rejected: Option<Rejected>,
 }
 
-impl Store {
+impl FileStore {
     /// Reads the inventory, or falls back on the last good one.
     ///
     /// # Errors
@@ -35,27 +38,31 @@ impl Store {
     ) -> Result<Self, AgentError> {
         let read = read(path).and_then(|text| Ok((accept(path, &text, me)?, text)));
         match (read, last_good) {
-            (Ok(((cluster, me), text)), _) => {
+            (Ok((known, text)), _) => {
                 let good = GoodInventory { read_at: now, text };
-                Ok(Self { path: path.to_owned(), me, cluster, good, rejected: None })
+                Ok(Self { path: path.to_owned(), known, good, rejected: None })
             }
             (Err(error), Some(good)) => {
-                let Ok((cluster, me)) = accept(path, &good.text, me) else { return Err(error) };
+                let Ok(known) = accept(path, &good.text, me) else { return Err(error) };
                 let rejected = Some(Rejected { since: now, mistakes: chain(&error) });
-                Ok(Self { path: path.to_owned(), me, cluster, good: good.clone(), rejected })
+                Ok(Self { path: path.to_owned(), known, good: good.clone(), rejected })
             }
             (Err(error), None) => Err(error),
         }
     }
+}
 
-    /// Reads the file again; returns whether what is in force has changed. A file that cannot be taken changes
-    /// nothing and is told in the status.
-    pub fn reread(&mut self, now: Timestamp) -> bool {
+impl Store for FileStore {
+    fn known(&self) -> &Arc<Known> {
+        &self.known
+    }
+
+    fn refresh(&mut self, now: Timestamp) -> bool {
         let read = read(&self.path).and_then(|text| {
             if text == self.good.text {
                 Ok(None)
             } else {
-                Ok(Some((accept(&self.path, &text, &self.me.name)?, text)))
+                Ok(Some((accept(&self.path, &text, &self.known.me.name)?, text)))
             }
         });
         match read {
@@ -63,10 +70,10 @@ impl Store {
                 if self.rejected.take().is_some() {
                     tracing::info!(path = %self.path.display(), "the inventory is good again");
                 }
-                let Some(((cluster, me), text)) = fresh else { return false };
+                let Some((known, text)) = fresh else { return false };
                 self.good = GoodInventory { read_at: now, text };
-                let changed = cluster != self.cluster || me != self.me;
-                (self.cluster, self.me) = (cluster, me);
+                let changed = known != self.known;
+                self.known = known;
                 changed
             }
             Err(error) => {
@@ -81,32 +88,23 @@ impl Store {
         }
     }
 
-    /// This host.
-    #[must_use]
-    pub fn me(&self) -> &Host {
-        &self.me
-    }
-
-    /// All hosts.
-    #[must_use]
-    pub fn cluster(&self) -> &Cluster {
-        &self.cluster
-    }
-
-    /// The text in force, for the state on disk.
-    #[must_use]
-    pub fn good(&self) -> &GoodInventory {
-        &self.good
-    }
-
-    /// How the inventory stands.
-    #[must_use]
-    pub fn status(&self) -> InventoryStatus {
+    fn status(&self) -> InventoryStatus {
         InventoryStatus {
             path: self.path.display().to_string(),
             read_at: Some(self.good.read_at),
             rejected: self.rejected.clone(),
+            lease: None,
         }
+    }
+
+    fn remember(&self, content: &mut Content) {
+        content.inventory = Some(self.good.clone());
+    }
+
+    fn look(&mut self, _observed: &Observed) {}
+
+    fn wakes(&self) -> Option<watch::Receiver<Told>> {
+        None
     }
 }
 
@@ -120,12 +118,13 @@ fn read(path: &Path) -> Result<String, AgentError> {
     })
 }
 
-fn accept(path: &Path, text: &str, me: &HostName) -> Result<(Cluster, Host), AgentError> {
+/// What an inventory that can be read says of a host and its cluster.
+pub(super) fn accept(path: &Path, text: &str, me: &HostName) -> Result<Arc<Known>, AgentError> {
     let inventory: Inventory =
         inventory::read(&path.display().to_string(), text).map_err(AgentError::Inventory)?;
     let host = inventory
         .host(me.as_str())
         .map_err(|missing| AgentError::NotListed(format!("{missing} ({})", missing.hint())))?
         .clone();
-    Ok((inventory.into_cluster(), host))
+    Ok(Arc::new(Known { me: host, cluster: inventory.into_cluster() }))
 }

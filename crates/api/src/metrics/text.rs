@@ -50,6 +50,10 @@ families! {
     REFUSED = gauge("byway_refused_addresses", &[], "Addresses that wanted to ask this host within a day and were refused, at most 32.");
     INVENTORY_READ = gauge("byway_inventory_read_timestamp_seconds", &[], "When the state of the inventory that is in force was first read, in seconds since 1970.");
     INVENTORY_REJECTED = gauge("byway_inventory_rejected", &[], "1 if the inventory as it is now is not taken and the last good state stays in force, else 0.");
+    LEASE_RENEWED = gauge("byway_lease_renewed_timestamp_seconds", &[], "When this host was last heard of in etcd, as of the last look, in seconds since 1970.");
+    LEASE_SECONDS = gauge("byway_lease_seconds", &[], "How long this host keeps its place in etcd when it is not heard of.");
+    LEASE_REFUSED = gauge("byway_lease_refused", &[], "1 if etcd does not let this host in, or not any more, else 0.");
+    STORE_ERRORS = counter("byway_store_errors_total", &[], "Conversations with etcd that failed.");
     LOOKS = counter("byway_looks_total", &[], "Looks at the whole host.");
     LAST_LOOK = gauge("byway_last_look_timestamp_seconds", &[], "When the last whole look was made, in seconds since 1970.");
     EVENTS = counter("byway_events_total", &["source"], "What was heard, by source; what Byway itself changed is heard too.");
@@ -101,6 +105,13 @@ fn tell_inventory(page: &mut Page, inventory: &InventoryStatus) {
         single(page, &INVENTORY_READ, seconds(at));
     }
     single(page, &INVENTORY_REJECTED, u8::from(inventory.rejected.is_some()));
+    let Some(lease) = &inventory.lease else { return };
+    if let Some(at) = lease.renewed_at {
+        single(page, &LEASE_RENEWED, seconds(at));
+        single(page, &LEASE_SECONDS, lease.seconds);
+    }
+    single(page, &LEASE_REFUSED, u8::from(lease.refused.is_some()));
+    single(page, &STORE_ERRORS, lease.errors);
 }
 
 fn tell_loop(page: &mut Page, numbers: &Numbers) {

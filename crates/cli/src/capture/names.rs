@@ -40,6 +40,15 @@ fn of_agent(status: &Status) -> Vec<(IpAddr, String)> {
 }
 
 fn of_inventory(config: &Config) -> anyhow::Result<Vec<(IpAddr, String)>> {
+    if config.etcd.is_some() {
+        let known = hosts::known(&settings::settings(config)?)?;
+        return Ok(known
+            .cluster
+            .hosts
+            .iter()
+            .flat_map(|host| addresses(&host.name, &host.addresses))
+            .collect());
+    }
     let Setting { value: path, origin } = &config.inventory;
     if *origin == Origin::Default && matches!(path.try_exists(), Ok(false)) {
         return Ok(Vec::new());

@@ -47,10 +47,10 @@ struct Missing {
 
 pub(crate) fn run_all(config: &Config, json: bool) -> anyhow::Result<ExitCode> {
     let settings = settings::settings(config)?;
-    let inventory = hosts::read(&settings.inventory)?;
-    let me = inventory.host(settings.host.as_str())?.name.clone();
+    let known = hosts::known(&settings)?;
+    let me = known.me.name.clone();
     let identity = key::load(&settings.state_dir)?.ok_or_else(no_key)?;
-    let listed = &inventory.cluster().hosts;
+    let listed = &known.cluster.hosts;
     let ask = async |host: &Host| {
         if host.name == me { here(&settings, &me).await } else { there(host, settings.port, &identity).await }
     };

@@ -3,13 +3,14 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow};
 use byway_agent::edge::docker;
 use byway_agent::keep::Settings;
 use byway_agent::key;
-use byway_agent::store::Store;
+use byway_agent::store;
 use byway_agent::trace::watching::{self, Stopper};
 use byway_agent::trace::{self as here, search};
 use byway_api::identity::Identity;
@@ -206,11 +207,11 @@ impl Stations {
     }
 }
 
-/// The hosts of the inventory; without one, this host alone.
+/// The hosts as this one knows them; without an inventory, this host alone.
 fn cluster(settings: &Settings) -> Result<(Cluster, HostName)> {
-    if Path::new(&settings.inventory).exists() {
-        let store = Store::open(&settings.inventory, &settings.host, None, Timestamp::now())?;
-        return Ok((store.cluster().clone(), store.me().name.clone()));
+    if settings.shared.is_some() || Path::new(&settings.inventory).exists() {
+        let known = Arc::clone(store::last_known(settings, Timestamp::now())?.known());
+        return Ok((known.cluster.clone(), known.me.name.clone()));
     }
     let me = HostName::try_from(settings.host.to_string())?;
     Ok((Cluster::default(), me))

@@ -2,6 +2,8 @@
 
 use ipnet::IpNet;
 
+use super::candidates::choose;
+use super::claim::Claimant;
 use super::id::HostId;
 use super::record::{
     ClusterRecord, ListedRecord, SubnetRecord, alive_key, cluster_key, host_key, listed_key, name_key,
@@ -95,6 +97,35 @@ fn add_reservation(
     }
     to.put(key, &SubnetRecord::Reserved { name: name.clone() });
     Ok(())
+}
+
+/// A subnet of each family for a host that is listed without any: the first that is free.
+///
+/// # Errors
+/// In words: the store is not set up, or nothing is left.
+pub fn next_free(registry: &Registry, name: &HostName) -> Result<Vec<IpNet>, String> {
+    let cluster = registry.cluster.as_ref().ok_or_else(|| Refused::NoCluster.to_string())?;
+    // From the beginning of the prefix on.
+    let nobody = Claimant {
+        id: HostId::of(0),
+        name: name.clone(),
+        addresses: Vec::new(),
+        key: None,
+        subnets: Vec::new(),
+        uses: Vec::new(),
+        generation: None,
+    };
+    let mut subnets = Vec::new();
+    for is_ipv4 in [true, false] {
+        let of_family = |net: &&IpNet| net.addr().is_ipv4() == is_ipv4;
+        let prefixes: Vec<IpNet> = cluster.value.prefixes.iter().filter(of_family).copied().collect();
+        if !prefixes.is_empty() {
+            let lengths = cluster.value.subnet_lengths;
+            let chosen = choose(registry, &nobody, &prefixes, lengths, &|_| None, &mut Vec::new());
+            subnets.push(chosen.map_err(|full| full.to_string())?);
+        }
+    }
+    Ok(subnets)
 }
 
 /// Lists a host whose agent is not there, with its subnets: the others route to it at once, and its agent takes its place

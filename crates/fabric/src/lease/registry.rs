@@ -8,7 +8,7 @@ use serde::de::DeserializeOwned;
 use super::id::HostId;
 use super::record::{
     About, AliveRecord, ClusterRecord, HostRecord, ListedRecord, SubnetRecord, UsesRecord, VALUE_BYTES_MAX,
-    about,
+    about, subnet_key,
 };
 use crate::cluster::{Cluster, Host, HostName};
 
@@ -189,6 +189,20 @@ impl Registry {
             SubnetRecord::Released { by } => format!("free since {} gave it back", self.name(by)),
             SubnetRecord::Reserved { name } => format!("reserved for {name}"),
         }
+    }
+
+    /// Whether a network is a subnet of the cluster that a host of this name can have.
+    #[must_use]
+    pub fn is_free(&self, net: IpNet, name: &HostName) -> bool {
+        let Some(cluster) = self.cluster.as_ref().map(|cluster| &cluster.value) else { return false };
+        let is_subnet = net.prefix_len() == cluster.subnet_lengths.like(&net)
+            && cluster.prefixes.iter().any(|prefix| prefix.contains(&net));
+        let is_others = self.subnets.get(&net).is_some_and(|stored| match &stored.value {
+            SubnetRecord::Held { by } => self.alive.contains_key(by) || self.is_listed(by),
+            SubnetRecord::Reserved { name: other } => other != name,
+            SubnetRecord::Released { .. } => false,
+        });
+        is_subnet && !is_others && !self.is_unreadable(&subnet_key(net))
     }
 
     /// The subnets that this host holds.

@@ -1,6 +1,6 @@
 //! An authority, and the certificates of a cluster and of a client, made by openssl and valid for a day.
 
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -22,7 +22,7 @@ impl Certificates {
     ///
     /// # Errors
     /// When openssl is not there, or does not make one.
-    pub fn make(folder: &Path, address: Ipv4Addr) -> anyhow::Result<Self> {
+    pub fn make(folder: &Path, address: IpAddr) -> anyhow::Result<Self> {
         std::fs::create_dir_all(folder).with_context(|| format!("make {}", folder.display()))?;
         let authority = authority(folder)?;
         // Etcd asks itself as a client, with the certificate of the server.
