@@ -88,7 +88,7 @@ async fn init(args: InitArgs, shared: &Shared) -> anyhow::Result<Vec<String>> {
     let mut records = Records::open(shared).await?;
     let decide = |registry: &Registry| {
         let is = registry.cluster.as_ref().map(|cluster| cluster.value.subnet_lengths);
-        let is = is.unwrap_or_else(Lengths::default);
+        let is = is.unwrap_or_default();
         let subnet_lengths =
             Lengths { ipv4: args.ipv4_length.unwrap_or(is.ipv4), ipv6: args.ipv6_length.unwrap_or(is.ipv6) };
         lease::set_up(registry, &ClusterRecord { prefixes: args.prefixes.clone(), subnet_lengths })

@@ -29,6 +29,8 @@ struct Stage {
     is_up: [bool; HOSTS.len()],
     members_up: [bool; MEMBERS],
     chance: Chance,
+    /// What has happened.
+    story: Vec<String>,
 }
 
 /// Numbers that look like chance and follow from a seed (xorshift64*, Vigna 2016).
@@ -58,17 +60,15 @@ impl Stage {
         let init = ["--etcd", ENDPOINTS, "store", "init", "--prefix", "172.48.0.0/13", "--ipv4-length", "16"];
         let (code, out, errors) = byway(&lab, STORE, &init);
         assert_eq!(code, Some(0), "{out}{errors}");
-        let cut = "nft 'table inet cut { set hosts { type ipv4_addr; }
-             chain input { type filter hook input priority -200; ip saddr @hosts drop; } }'";
+        let cut = "nft add table inet cut
+             nft add set inet cut hosts '{ type ipv4_addr; }'
+             nft add chain inet cut input '{ type filter hook input priority -200; }'
+             nft add rule inet cut input ip saddr @hosts drop";
         run(&lab, STORE, cut);
         let is_up = [false; HOSTS.len()];
-        Self {
-            lab,
-            members,
-            is_up,
-            members_up: [true; MEMBERS],
-            chance: Chance(seed.wrapping_mul(2).wrapping_add(1)),
-        }
+        let (members_up, story) = ([true; MEMBERS], vec![format!("SEED={seed}")]);
+        let chance = Chance(seed.wrapping_mul(2).wrapping_add(1));
+        Self { lab, members, is_up, members_up, chance, story }
     }
 
     /// Something happens; in words.
@@ -128,14 +128,18 @@ impl Stage {
             };
             for subnet in words("subnets") {
                 let other = holders.insert(subnet.clone(), words("addresses"));
-                assert_eq!(other, None, "{subnet} has two holders: {out}");
+                assert_eq!(other, None, "{subnet} has two holders: {out}{:?}", self.story);
             }
         }
         for (host, (to, via)) in
             routes.into_iter().flat_map(|(host, list)| list.into_iter().map(move |one| (host, one)))
         {
             let is_right = holders.get(&to).is_some_and(|addresses| addresses.contains(&via));
-            assert!(is_right, "{host} has a route to {to} via {via}, which does not hold it: {out}");
+            assert!(
+                is_right,
+                "{host} has a route to {to} via {via}, which does not hold it: {out}{:?}",
+                self.story
+            );
         }
     }
 
@@ -151,11 +155,12 @@ impl Stage {
         for host in HOSTS {
             self.lab.await_agent(host, Until::Ready).unwrap();
         }
+        let story = &self.story;
         for host in HOSTS {
             Ear::open(&self.lab, host).until("it has all routes", || {
                 let (count, status) = (routes(&self.lab, host).len(), status(&self.lab, host));
                 let is_at_rest = count == HOSTS.len() - 1 && status.pending == 0;
-                if is_at_rest { Ok(()) } else { Err(format!("{count} routes: {status:?}")) }
+                if is_at_rest { Ok(()) } else { Err(format!("{count} routes: {status:?}{story:?}")) }
             });
         }
     }
@@ -176,10 +181,9 @@ fn routes(lab: &Lab, host: &str) -> Vec<(String, String)> {
 fn whatever_happens_no_two_hosts_hold_one_subnet_and_after_quiet_all_is_routed() {
     let seed = std::env::var("SEED").ok().map_or(1, |seed| seed.parse().unwrap());
     let mut stage = Stage::raise(seed);
-    let mut story = vec![format!("SEED={seed}")];
     for _ in 0..DEEDS {
-        story.push(stage.act());
-        println!("{}", story.last().unwrap());
+        let deed = stage.act();
+        stage.story.push(deed);
         stage.check();
     }
     stage.rest();

@@ -4,68 +4,14 @@
 
 mod common;
 
-use byway_api::LeaseStatus;
 use byway_lab::etcd::Members;
-use byway_lab::{Lab, Signal, Spread, Topology};
+use byway_lab::{Lab, Signal};
+use common::stores::{ETCD, PREFIXES, STORE, begin, configure, lease, stage, three_hosts, until_routed};
 use common::{Ear, assert_reaching, attempt, byway, end, ping, quiet_lab, run, start, status, write};
 use nix::sys::signal::{Signal as Interrupt, kill};
 
-/// Where etcd is: a host without an agent.
-const STORE: &str = "docker43";
-const ETCD: &str = "http://192.168.199.43:2379";
-const PREFIXES: &str = "172.40.0.0/13,fd00:172::/32";
-
-fn three_hosts() -> Topology {
-    Spread { hosts: 3, ..Spread::default() }.topology()
-}
-
-/// A lab with an etcd that has a cluster, and hosts that know where it is.
-fn stage() -> (Lab, Members) {
-    let lab = quiet_lab(&three_hosts());
-    let members = Members::start_in(&lab, STORE, "192.168.199.43".parse().unwrap(), 1, &[]).unwrap();
-    for host in ["docker41", "docker42"] {
-        run(&lab, host, "rm /etc/byway/inventory.toml");
-        configure(&lab, host, "");
-    }
-    let init = ["store", "init", "--prefix", PREFIXES, "--ipv4-length", "16"];
-    let (code, out, errors) = byway(&lab, "docker41", &init);
-    assert_eq!(code, Some(0), "{out}{errors}");
-    (lab, members)
-}
-
-fn configure(lab: &Lab, host: &str, more: &str) {
-    write(lab, host, "/etc/byway/byway.toml", &format!("etcd = [\"{ETCD}\"]\n{more}"));
-}
-
-fn lease(lab: &Lab, host: &str) -> LeaseStatus {
-    status(lab, host).inventory.lease.unwrap()
-}
-
 fn subnets(lab: &Lab, host: &str) -> Vec<String> {
     lease(lab, host).subnets.iter().map(ToString::to_string).collect()
-}
-
-/// Waits until a host has so many routes, all of them right.
-fn until_routed(lab: &Lab, host: &str, routes: usize) {
-    Ear::open(lab, host).until("it has its routes", || {
-        let status = status(lab, host);
-        let expected: usize = status.hosts.iter().map(|host| host.routes_expected).sum();
-        let present: usize = status.hosts.iter().map(|host| host.routes_present).sum();
-        if (expected, present, status.pending) == (routes, routes, 0) {
-            Ok(())
-        } else {
-            Err(format!("{status:?}"))
-        }
-    });
-}
-
-fn begin(lab: &Lab) {
-    for host in ["docker41", "docker42"] {
-        start(lab, host);
-    }
-    for host in ["docker41", "docker42"] {
-        until_routed(lab, host, 2);
-    }
 }
 
 #[test]
@@ -248,7 +194,9 @@ fn a_running_cluster_goes_over_to_etcd_and_back_without_a_lost_packet() {
             lease if lease.generation == Some(1) => Ok(()),
             lease => Err(format!("{lease:?}")),
         });
-        hosts.into_iter().for_each(|host| until_routed(&lab, host, 2));
+        for host in hosts {
+            until_routed(&lab, host, 2);
+        }
     }
     let (code, out, errors) = byway(&lab, "docker41", &["store", "migrate", "--to", "file"]);
     assert_eq!(code, Some(0), "{out}{errors}");
@@ -258,7 +206,9 @@ fn a_running_cluster_goes_over_to_etcd_and_back_without_a_lost_packet() {
         run(&lab, host, "rm /etc/byway/byway.toml");
         end(&lab, host, Signal::SIGTERM);
         start(&lab, host);
-        hosts.into_iter().for_each(|host| until_routed(&lab, host, 2));
+        for host in hosts {
+            until_routed(&lab, host, 2);
+        }
     }
     assert_eq!(pings.end(), "0% packet loss", "not one was lost");
     assert_reaching(&lab);

@@ -305,14 +305,18 @@ fn a_host_that_is_kept_listed_stays_routed_to_when_its_lease_lapses() {
 fn a_prefix_is_widened_while_the_cluster_runs_and_never_taken_from_under_a_subnet() {
     let mut model = Model::of(&["10.0.0.0/15"], 16);
     let mut hosts = [host(0), host(1), host(2)];
-    hosts[..2].iter_mut().for_each(|host| join(&mut model, host));
+    for host in &mut hosts[..2] {
+        join(&mut model, host);
+    }
     assert!(matches!(ask(&model, &hosts[2]), Err(Refused::Full(_))));
     let mut record = model.registry().cluster.unwrap().value;
     record.prefixes = vec![net("10.0.0.0/14"), net("fd00::/48")];
     let widen = set_up(&model.registry(), &record).unwrap().unwrap();
     assert!(model.apply(&widen, &hosts[0].id));
     assert_eq!(set_up(&model.registry(), &record), Ok(None));
-    hosts.iter_mut().for_each(|host| join(&mut model, host));
+    for host in &mut hosts {
+        join(&mut model, host);
+    }
     assert_eq!(hosts[2].subnets, [net("10.2.0.0/16"), net("fd00:0:0:2::/64")]);
     record.prefixes = vec![net("10.0.0.0/15"), net("fd00::/48")];
     let refused = set_up(&model.registry(), &record).unwrap_err();

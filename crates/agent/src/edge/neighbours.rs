@@ -15,7 +15,7 @@ use tokio::time::{Instant, timeout_at};
 use super::look;
 use super::netlink::Netlink;
 use super::probe::checksum;
-use super::watch::socket;
+use super::watch::{filter, socket};
 
 /// How long an answer may take: it comes within milliseconds where there is anybody.
 const ANSWER_TIME: Duration = Duration::from_millis(300);
@@ -48,11 +48,11 @@ pub async fn answer_in(subnet: IpNet, own: &[IpAddr]) -> Option<String> {
 async fn ask(index: u32, link: &Link, subnet: IpNet) -> io::Result<Option<String>> {
     let mac = mac_of(&link.name)?;
     let socket = socket::open()?;
-    socket::attach(&socket, &FILTER)?;
+    socket::attach(&socket, &filter::answers_of_neighbours())?;
     socket::bind(&socket, index)?;
     for address in asked_for(subnet) {
         let frame = match address {
-            IpAddr::V4(address) => arp_probe(mac, address).to_vec(),
+            IpAddr::V4(address) => arp_probe(mac, address),
             IpAddr::V6(address) => match link_local(link) {
                 Some(own) => solicitation(mac, own, address),
                 None => continue,
@@ -99,33 +99,6 @@ fn asked_for(subnet: IpNet) -> Vec<IpAddr> {
     all.dedup();
     all
 }
-
-/// Lets only answers through: ARP, and advertisements of neighbours.
-const FILTER: [libc::sock_filter; 9] = {
-    const fn load(code: u32, at: u32) -> libc::sock_filter {
-        libc::sock_filter { code: code as u16, jt: 0, jf: 0, k: at }
-    }
-    const fn equal(value: u32, then: u8, otherwise: u8) -> libc::sock_filter {
-        let code = (libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K) as u16;
-        libc::sock_filter { code, jt: then, jf: otherwise, k: value }
-    }
-    const fn take(bytes: u32) -> libc::sock_filter {
-        libc::sock_filter { code: (libc::BPF_RET | libc::BPF_K) as u16, jt: 0, jf: 0, k: bytes }
-    }
-    const HALF: u32 = libc::BPF_LD | libc::BPF_H | libc::BPF_ABS;
-    const BYTE: u32 = libc::BPF_LD | libc::BPF_B | libc::BPF_ABS;
-    [
-        load(HALF, 12),
-        equal(ARP as u32, 5, 0),
-        equal(IPV6 as u32, 0, 5),
-        load(BYTE, 20),
-        equal(ICMPV6 as u32, 0, 3),
-        load(BYTE, 54),
-        equal(ADVERTISEMENT as u32, 0, 1),
-        take(FRAME_BYTES as u32),
-        take(0),
-    ]
-};
 
 fn ethernet(to: Mac, from: Mac, kind: u16) -> Vec<u8> {
     [&to[..], &from, &kind.to_be_bytes()].concat()

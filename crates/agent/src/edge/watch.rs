@@ -13,7 +13,7 @@ use nix::poll::{PollFd, PollFlags};
 use nix::sys::time::TimeSpec;
 
 mod assemble;
-mod filter;
+pub(super) mod filter;
 pub(super) mod socket;
 
 pub use filter::{Instruction, flow, icmp};

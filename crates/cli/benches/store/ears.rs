@@ -91,7 +91,7 @@ impl Heard {
         }
     }
 
-    fn note(&mut self, (kind, body): (u16, &[u8]), now: Instant) {
+    fn note(&mut self, (kind, body): Message<'_>, now: Instant) {
         // `struct rtmsg`: family, lengths of both prefixes, TOS, table, protocol (linux/rtnetlink.h).
         let Some(&[_, length, _, _, _, PROTOCOL, ..]) = body.get(..12) else { return };
         let Some(to) = destination(&body[12..], length) else { return };
@@ -106,8 +106,11 @@ impl Heard {
     }
 }
 
+/// The type of a message, and what follows its header.
+type Message<'a> = (u16, &'a [u8]);
+
 /// The first message of a datagram, and what is behind it.
-fn message(bytes: &[u8]) -> Option<((u16, &[u8]), &[u8])> {
+fn message(bytes: &[u8]) -> Option<(Message<'_>, &[u8])> {
     let length = u32::from_ne_bytes(bytes.get(..4)?.try_into().ok()?) as usize;
     let kind = u16::from_ne_bytes(bytes.get(4..6)?.try_into().ok()?);
     let body = bytes.get(16..length)?;

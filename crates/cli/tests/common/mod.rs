@@ -6,6 +6,7 @@
 #![allow(clippy::unwrap_used, reason = "for tests only")]
 
 pub mod engines;
+pub mod stores;
 pub mod tcpdump;
 pub mod traces;
 

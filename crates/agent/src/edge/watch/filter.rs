@@ -61,6 +61,25 @@ pub fn icmp() -> Vec<Instruction> {
     ]
 }
 
+/// Takes ARP and advertisements of neighbours (RFC 4861, 4.4), on links with an Ethernet header.
+pub(in crate::edge) fn answers_of_neighbours() -> Vec<Instruction> {
+    const LOAD_BYTE: u32 = libc::BPF_LD | libc::BPF_B | libc::BPF_ABS;
+    // Behind 14 bytes of Ethernet and 40 of IPv6.
+    const NEXT_HEADER: u32 = 14 + 6;
+    const TYPE: u32 = 14 + 40;
+    vec![
+        jump(LOAD_HALF, 12, 0, 0),
+        jump(IF_EQUAL, 0x0806, 5, 0),
+        jump(IF_EQUAL, 0x86dd, 0, 5),
+        jump(LOAD_BYTE, NEXT_HEADER, 0, 0),
+        jump(IF_EQUAL, 58, 0, 3),
+        jump(LOAD_BYTE, TYPE, 0, 0),
+        jump(IF_EQUAL, 136, 0, 1),
+        jump(RETURN, KEY_SNAPLEN, 0, 0),
+        nothing(),
+    ]
+}
+
 /// Takes no packet.
 pub(super) fn nothing() -> Instruction {
     jump(RETURN, 0, 0, 0)
