@@ -26,6 +26,7 @@ use byway_fabric::cluster::HostName;
 use byway_fabric::desired::{Choices, desired};
 use byway_fabric::firewalld::Firewalld;
 use byway_fabric::plan::{Step, plan, take_down};
+use byway_fabric::reach::Reach;
 use byway_fabric::table::Table;
 use jiff::Timestamp;
 use tokio::sync::mpsc;
@@ -357,7 +358,13 @@ impl Keeper {
         self.agent.looks += 1;
         self.agent.last_look = Timestamp::now();
         self.metrics.note(|numbers| numbers.looked(self.agent.last_look));
-        let desired = desired(self.store.cluster(), self.store.me(), &self.settings.choices, &observed);
+        let desired = desired(
+            self.store.cluster(),
+            self.store.me(),
+            &self.settings.choices,
+            &observed,
+            &Reach::default(),
+        );
         let plan = plan(&desired, &observed);
         plan.check(&desired).map_err(|violation| AgentError::BadPlan(violation.to_string()))?;
         Ok(Findings { desired, observed, plan })

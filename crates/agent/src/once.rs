@@ -9,6 +9,7 @@ use byway_fabric::desired::desired;
 use byway_fabric::docker::Engine;
 use byway_fabric::observed::Link;
 use byway_fabric::plan::plan;
+use byway_fabric::reach::Reach;
 use jiff::Timestamp;
 
 use crate::edge::chains;
@@ -33,7 +34,7 @@ async fn look(settings: &Settings) -> Result<(Store, Findings), AgentError> {
     world.hear_docker(docker::ask_once(&settings.docker).await);
     world.hear_firewalld(firewalld::ask_once().await);
     let observed = world.look().await?;
-    let desired = desired(store.cluster(), store.me(), &settings.choices, &observed);
+    let desired = desired(store.cluster(), store.me(), &settings.choices, &observed, &Reach::default());
     let plan = plan(&desired, &observed);
     Ok((store, Findings { desired, observed, plan }))
 }

@@ -12,6 +12,7 @@ use crate::cluster::{Cluster, Host, HostName};
 use crate::lookup::Lookup;
 use crate::observed::{Link, Observed, RouteKind};
 use crate::problem::{Problem, ProblemKind};
+use crate::reach::Reach;
 use crate::sysctl::{Setting, Sysctl};
 use crate::table::{Members, Table, table};
 
@@ -65,9 +66,15 @@ pub struct Choices {
     pub bridges: Vec<String>,
 }
 
-/// Works out what the host `me` should have.
+/// Works out what the host `me` should have. `reach` is what was found out about the ways to its peers.
 #[must_use]
-pub fn desired(cluster: &Cluster, me: &Host, choices: &Choices, observed: &Observed) -> Desired {
+pub fn desired(
+    cluster: &Cluster,
+    me: &Host,
+    choices: &Choices,
+    observed: &Observed,
+    _reach: &Reach,
+) -> Desired {
     let own = Own::find(me, choices, observed);
     let lookup = Lookup::new(observed);
     let mut desired = Desired {

@@ -25,6 +25,7 @@ pub mod mysql;
 pub mod observed;
 pub mod plan;
 pub mod problem;
+pub mod reach;
 pub mod render;
 pub mod sysctl;
 pub mod table;

@@ -11,6 +11,7 @@ use byway_fabric::docker::rules::{Place, accept};
 use byway_fabric::docker::{Backend, Engine, Flavour, Seen, SeenChain, Version, Walls};
 use byway_fabric::observed::{Link, METRIC, Observed, PROTOCOL, Route, RouteKind};
 use byway_fabric::plan::{Memory, Plan, Step, plan, take_down};
+use byway_fabric::reach::Reach;
 use byway_fabric::sysctl::{Setting, Sysctl};
 use byway_fabric::table::Element;
 use ipnet::IpNet;
@@ -197,17 +198,17 @@ proptest! {
     fn after_the_plan_there_is_nothing_to_do(mut kernel in any_kernel(), hosts in 1..6_u8, later in 1..6_u8) {
         // A table of another time, as a host has it that was changed meanwhile.
         let choices = Choices::default();
-        let earlier = desired(&cluster(later), &host(1), &choices, &kernel);
+        let earlier = desired(&cluster(later), &host(1), &choices, &kernel, &Reach::default());
         kernel.table = (later > 2).then_some(earlier.table);
         let before = kernel.clone();
 
         let cluster = cluster(hosts);
-        let wanted = desired(&cluster, &host(1), &choices, &kernel);
+        let wanted = desired(&cluster, &host(1), &choices, &kernel, &Reach::default());
         let first = plan(&wanted, &kernel);
         prop_assert_eq!(first.check(&wanted), Ok(()));
         apply(&first, &mut kernel);
 
-        let wanted = desired(&cluster, &host(1), &choices, &kernel);
+        let wanted = desired(&cluster, &host(1), &choices, &kernel, &Reach::default());
         let second = plan(&wanted, &kernel);
         prop_assert!(second.is_empty(), "still to do: {:?}", second.steps);
 
@@ -223,7 +224,7 @@ proptest! {
         }
         let before = kernel.clone();
         let cluster = cluster(hosts);
-        let wanted = desired(&cluster, &host(1), &Choices::default(), &kernel);
+        let wanted = desired(&cluster, &host(1), &Choices::default(), &kernel, &Reach::default());
         let up = plan(&wanted, &kernel);
         let mut memory = Memory::default();
         for step in &up.steps {

@@ -4,6 +4,8 @@
 //! host docker41 at 192.168.199.41 holds 172.41.0.0/16
 //! me docker41
 //! uplink eth0 | bridge br7                        (what the operator fixed)
+//! gone docker42 because its host is off             (tried, and nothing arrives there)
+//! by-router docker42                                (tried, and the routers between carry containers' packets)
 //! link eth0 192.168.199.41/24                     (`down`, `port`, `bridge` after the name where it is so)
 //! route 10.0.0.0/8 via 192.168.199.1 dev eth0 metric 100 proto static
 //! sysctl net.ipv4.conf.eth0.forwarding = 0
@@ -33,6 +35,7 @@ use byway_fabric::docker::{
 };
 use byway_fabric::firewalld::{Firewalld, Policy, Zone};
 use byway_fabric::observed::{Link, METRIC, Observed, PROTOCOL, Route, RouteKind};
+use byway_fabric::reach::{PeerReach, Reach};
 use byway_fabric::sysctl::{Setting, Sysctl};
 use ipnet::IpNet;
 
@@ -43,6 +46,7 @@ pub(crate) struct Scene {
     pub(crate) me: Option<HostName>,
     pub(crate) choices: Choices,
     pub(crate) observed: Observed,
+    pub(crate) reach: Reach,
     table_as_wanted: bool,
     old_kernel: bool,
     /// What is missing of Docker's own rules, of IPv6 or not.
@@ -59,6 +63,8 @@ impl Scene {
                 "me" => scene.me = Some(name(words[1])),
                 "uplink" => scene.choices.uplink = Some(words[1].to_owned()),
                 "bridge" => scene.choices.bridges.push(words[1].to_owned()),
+                "gone" => scene.reach(words[1]).gone = Some(words[3..].join(" ")),
+                "by-router" => scene.reach(words[1]).by_router = true,
                 "link" => scene.link(&words[1..]),
                 "route" => {
                     let route = scene.route(&words[1..]);
@@ -87,7 +93,11 @@ impl Scene {
     }
 
     pub(crate) fn desired(&self) -> Desired {
-        desired(&self.cluster, self.me(), &self.choices, &self.observed)
+        desired(&self.cluster, self.me(), &self.choices, &self.observed, &self.reach)
+    }
+
+    fn reach(&mut self, peer: &str) -> &mut PeerReach {
+        self.reach.peers.entry(name(peer)).or_default()
     }
 
     fn finish(&mut self) {
