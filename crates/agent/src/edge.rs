@@ -29,5 +29,6 @@ pub mod rule_trace;
 pub mod stop;
 pub mod sysctls;
 pub mod tcp;
+pub mod tunnel;
 pub mod veths;
 pub mod watch;

@@ -75,8 +75,10 @@ pub async fn on_the_way(settings: &Settings) -> Result<OnTheWay, AgentError> {
     let names = |set: &str| {
         let elements = findings.desired.table.sets.get(set).into_iter().flat_map(|set| &set.elements);
         let names = elements.map(ToString::to_string).map(|name| name.trim_matches('"').to_owned());
+        // A tunnel that is still to be made is nothing that could be listened at.
+        let is_there = |name: &String| findings.observed.links.values().any(|link| link.name == *name);
         // `lo` is inside for what the host says to itself, which is nothing of the cluster's.
-        names.filter(|name| name != "lo").collect()
+        names.filter(|name| name != "lo").filter(is_there).collect()
     };
     Ok(OnTheWay { uplinks: names("uplinks"), bridges: names("inside") })
 }

@@ -60,7 +60,7 @@ fn hosts(store: &Store, findings: &Findings) -> Vec<HostStatus> {
         counts.entry(&wanted.host).or_default().1 += 1;
     }
     let count = |host: &HostName| counts.get(host).copied().unwrap_or_default();
-    host_statuses(store.cluster(), &store.me().name, &findings.plan.problems, count)
+    host_statuses(store.cluster(), &store.me().name, &findings.plan.problems, &findings.desired.paths, count)
 }
 
 /// Routes of ours that are there and right, each with what it should be.

@@ -2,6 +2,9 @@
 //!
 //! Nothing here is believed: who fills it in has tried. Where nobody tried, it is empty, and all is as the routes say.
 
+pub mod echo;
+pub mod proof;
+
 use std::collections::BTreeMap;
 
 use crate::cluster::HostName;
