@@ -15,6 +15,7 @@ mod damper;
 mod listen;
 mod say;
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -26,7 +27,9 @@ use byway_fabric::cluster::HostName;
 use byway_fabric::desired::{Choices, desired};
 use byway_fabric::firewalld::Firewalld;
 use byway_fabric::plan::{Step, plan, take_down};
+use byway_fabric::reach::Reach;
 use byway_fabric::table::Table;
+use byway_fabric::tunnel::Underlay;
 use jiff::Timestamp;
 use tokio::sync::mpsc;
 
@@ -42,6 +45,7 @@ use crate::report::{self, Findings};
 use crate::serve::{self, Ask, Desk};
 use crate::state::State;
 use crate::store::{self, Known, Shared, Store};
+use crate::ways::Ways;
 use crate::world::World;
 use count::{Deeds, Why};
 use damper::Damper;
@@ -86,9 +90,10 @@ pub async fn run(settings: Settings) -> Result<(), AgentError> {
     privileges::check()?;
     let _only_one = OnlyOne::take(&settings.run_dir)?;
     let (asks, asked) = mpsc::channel(serve::ASKS_MAX);
-    let mut ears = Ears::open(&settings, asked)?;
+    let (ways, found) = Ways::start();
+    let mut ears = Ears::open(&settings, asked, found)?;
     // The ears come before the first look: what changes after the look is heard.
-    let mut keeper = Keeper::start(settings)?;
+    let mut keeper = Keeper::start(settings, ways)?;
     ears.hear_store(&*keeper.store);
     let desk = Desk { status: keeper.status.clone(), asks, metrics: keeper.metrics.clone() };
     let server = serve::start(&keeper.settings.run_dir, desk.clone())?;
@@ -112,6 +117,7 @@ pub async fn run(settings: Settings) -> Result<(), AgentError> {
                 keeper.world.hear_docker(engine);
                 keeper.converge(Instant::now(), Why::Doubt).await;
             }
+            Wake::Ways(by_router) => keeper.hear_ways(&by_router).await,
             Wake::Firewalld(firewalld) => keeper.hear_firewalld(firewalld).await,
             Wake::Store => keeper.refresh_store().await,
             Wake::Timer => {
@@ -160,6 +166,9 @@ struct Keeper {
     store: Box<dyn Store>,
     state: State,
     damper: Damper,
+    /// What was found out about the ways to peers.
+    reach: Reach,
+    ways: Ways,
     status: Arc<Mutex<Option<Status>>>,
     agent: AgentStatus,
     peers: Option<Peers>,
@@ -169,7 +178,7 @@ struct Keeper {
 }
 
 impl Keeper {
-    fn start(settings: Settings) -> Result<Self, AgentError> {
+    fn start(settings: Settings, ways: Ways) -> Result<Self, AgentError> {
         let now = Timestamp::now();
         let mut state = State::load(&settings.state_dir)?;
         let store = store::open(&settings, &state.content, now)?;
@@ -195,7 +204,22 @@ impl Keeper {
         let (world, damper) = (World::open()?, Damper::new(settings.look_every, Instant::now()));
         let status = Arc::default();
         let (peers, listening, ready) = (None, None, false);
-        Ok(Self { settings, world, store, state, damper, status, agent, peers, metrics, listening, ready })
+        let reach = Reach::default();
+        Ok(Self {
+            settings,
+            world,
+            store,
+            state,
+            damper,
+            reach,
+            ways,
+            status,
+            agent,
+            peers,
+            metrics,
+            listening,
+            ready,
+        })
     }
 
     /// Opens the door for other hosts. Whatever is wrong with it is told in the status.
@@ -262,6 +286,13 @@ impl Keeper {
             }
         }
         look
+    }
+
+    /// Routers began or ceased to carry packets of containers.
+    async fn hear_ways(&mut self, by_router: &BTreeSet<HostName>) {
+        if self.reach.learn_routers(by_router) {
+            self.converge(Instant::now(), Why::Doubt).await;
+        }
     }
 
     /// firewalld may have taken what others wrote, and Docker writes it again, a moment after.
@@ -358,7 +389,8 @@ impl Keeper {
         self.metrics.note(|numbers| numbers.looked(self.agent.last_look));
         self.store.look(&observed);
         let Known { me, cluster } = &**self.store.known();
-        let desired = desired(cluster, me, &self.settings.choices, &observed);
+        let desired = desired(cluster, me, &self.settings.choices, &observed, &self.reach);
+        self.ways.aim(&desired.tries);
         let plan = plan(&desired, &observed);
         plan.check(&desired).map_err(|violation| AgentError::BadPlan(violation.to_string()))?;
         Ok(Findings { desired, observed, plan })
@@ -372,7 +404,10 @@ impl Keeper {
         for step in &findings.plan.steps {
             if memory.note(step, &findings.observed) {
                 something_new = true;
-            } else if let Step::PutSysctl { sysctl, from, .. } = step {
+            } else if let Step::PutSysctl { sysctl, from, .. } = step
+                // What a tunnel begins with was put by nobody.
+                && Underlay::named(&sysctl.scope).is_none()
+            {
                 let (what, who) = (format!("set {sysctl} to {from}"), "somebody".to_owned());
                 tracing::warn!("{who} {what}");
                 self.metrics.note(|numbers| numbers.was_changed(Thing::Setting, By::Unknown));

@@ -16,4 +16,5 @@ mod serve;
 pub mod state;
 pub mod store;
 pub mod trace;
+mod ways;
 pub mod world;

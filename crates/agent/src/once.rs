@@ -9,6 +9,7 @@ use byway_fabric::desired::desired;
 use byway_fabric::docker::Engine;
 use byway_fabric::observed::Link;
 use byway_fabric::plan::plan;
+use byway_fabric::reach::Reach;
 use jiff::Timestamp;
 
 use crate::edge::chains;
@@ -34,7 +35,7 @@ async fn look(settings: &Settings) -> Result<(Box<dyn Store>, Findings), AgentEr
     world.hear_firewalld(firewalld::ask_once().await);
     let observed = world.look().await?;
     let Known { me, cluster } = &**store.known();
-    let desired = desired(cluster, me, &settings.choices, &observed);
+    let desired = desired(cluster, me, &settings.choices, &observed, &Reach::default());
     let plan = plan(&desired, &observed);
     Ok((store, Findings { desired, observed, plan }))
 }
@@ -75,8 +76,10 @@ pub async fn on_the_way(settings: &Settings) -> Result<OnTheWay, AgentError> {
     let names = |set: &str| {
         let elements = findings.desired.table.sets.get(set).into_iter().flat_map(|set| &set.elements);
         let names = elements.map(ToString::to_string).map(|name| name.trim_matches('"').to_owned());
+        // A tunnel that is still to be made is nothing that could be listened at.
+        let is_there = |name: &String| findings.observed.links.values().any(|link| link.name == *name);
         // `lo` is inside for what the host says to itself, which is nothing of the cluster's.
-        names.filter(|name| name != "lo").collect()
+        names.filter(|name| name != "lo").filter(is_there).collect()
     };
     Ok(OnTheWay { uplinks: names("uplinks"), bridges: names("inside") })
 }

@@ -61,7 +61,7 @@ fn hosts(store: &dyn Store, findings: &Findings) -> Vec<HostStatus> {
     }
     let count = |host: &HostName| counts.get(host).copied().unwrap_or_default();
     let Known { me, cluster } = &**store.known();
-    host_statuses(cluster, &me.name, &findings.plan.problems, count)
+    host_statuses(cluster, &me.name, &findings.plan.problems, &findings.desired.paths, count)
 }
 
 /// Routes of ours that are there and right, each with what it should be.

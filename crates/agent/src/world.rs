@@ -9,10 +9,10 @@ use byway_fabric::table::{Element, Table};
 
 use crate::edge::conntrack::{self, Pairs};
 use crate::edge::docker::Engine;
-use crate::edge::netlink::Netlink;
+use crate::edge::netlink::{Netlink, NetlinkError, Refusal};
 use crate::edge::nft::{self, script};
 use crate::edge::program::Runs;
-use crate::edge::{chains, look, route, sysctls, veths};
+use crate::edge::{chains, look, route, sysctls, tunnel, veths};
 use crate::error::AgentError;
 
 /// Reading our table means running `nft`, and every change of it is told in a notice; so it is read when it was
@@ -112,6 +112,8 @@ impl World {
         let failed = |doing| move |cause| AgentError::Netlink { doing, cause };
         let links = look::links(&mut self.netlink).map_err(failed("list the links"))?;
         let routes = look::routes(&mut self.netlink).map_err(failed("list the routes"))?;
+        let entries =
+            tunnel::entries(&mut self.netlink, &links).map_err(failed("list what the tunnels know"))?;
         let sysctls = sysctls::read(&links)?;
         let table = match &self.table {
             KnownTable::Read(table) => table.clone(),
@@ -122,7 +124,7 @@ impl World {
             }
         };
         let docker = self.look_at_docker().await?;
-        Ok(Observed { links, routes, sysctls, table, docker, firewalld: self.firewalld.clone() })
+        Ok(Observed { links, routes, entries, sysctls, table, docker, firewalld: self.firewalld.clone() })
     }
 
     async fn look_at_docker(&mut self) -> Result<Option<Seen>, AgentError> {
@@ -202,7 +204,14 @@ impl World {
             }
             Thing::DockerChain => self.apply_to_chains(steps).await,
             Thing::Setting => apply_sysctls(steps),
-            Thing::Route => self.apply_routes(steps),
+            Thing::Tunnel => {
+                let refusals = tunnel::apply(&mut self.netlink, steps);
+                refused(steps, "change tunnels", refusals)
+            }
+            Thing::Route => {
+                let refusals = route::apply(&mut self.netlink, steps);
+                refused(steps, "change routes", refusals)
+            }
         }
     }
 
@@ -214,20 +223,23 @@ impl World {
         }
         Failure::of(errors.into_iter().map(|error| AgentError::Chains(error.into())))
     }
+}
 
-    fn apply_routes(&mut self, steps: &[Step]) -> Result<(), Failure> {
-        let refusals = route::apply(&mut self.netlink, steps).map_err(|cause| Failure {
-            steps: steps.len(),
-            first: AgentError::Netlink { doing: "change routes", cause },
-        })?;
-        let failed = refusals.len();
-        match refusals.into_iter().next() {
-            Some((what, refusal)) => {
-                let first = AgentError::Refused { what, others: failed - 1, cause: refusal.cause };
-                Err(Failure { steps: failed, first })
-            }
-            None => Ok(()),
+/// What the kernel's refusals of steps mean; `doing` says what was asked of it.
+fn refused(
+    steps: &[Step],
+    doing: &'static str,
+    refusals: Result<Vec<(String, Refusal)>, NetlinkError>,
+) -> Result<(), Failure> {
+    let refusals = refusals
+        .map_err(|cause| Failure { steps: steps.len(), first: AgentError::Netlink { doing, cause } })?;
+    let failed = refusals.len();
+    match refusals.into_iter().next() {
+        Some((what, refusal)) => {
+            let first = AgentError::Refused { what, others: failed - 1, cause: refusal.cause };
+            Err(Failure { steps: failed, first })
         }
+        None => Ok(()),
     }
 }
 

@@ -8,10 +8,12 @@ use std::process::Command;
 
 use byway_agent::error::{AgentError, chain};
 use byway_agent::world::World;
+use byway_fabric::cluster::HostName;
 use byway_fabric::observed::{METRIC, Observed, PROTOCOL, Route, RouteKind};
-use byway_fabric::plan::{Memory, Plan, Step, take_down};
+use byway_fabric::plan::{Making, Memory, Plan, Step, take_down};
 use byway_fabric::sysctl::{Setting, Sysctl};
 use byway_fabric::table::{Element, Members, Table, table};
+use byway_fabric::tunnel::{End, Entry, Mac, Tunnel, Underlay};
 
 /// A host with a bridge and an uplink, and neighbours that are not there. Its links have no addresses of their
 /// own: the kernel would give them some time later.
@@ -115,6 +117,7 @@ fn members(local: &[&str], peers: &[&str]) -> Members {
         guard: [["docker0".to_owned()].into(), ["docker0".to_owned()].into()],
         local: nets(local),
         peers: nets(peers),
+        ends: BTreeSet::new(),
     }
 }
 
@@ -372,5 +375,148 @@ fn the_way_back_takes_everything_out_and_leaves_what_was_there() {
         scene.apply(back.steps);
         assert_eq!(scene.look(), before);
         assert!(take_down(&memory, &scene.look()).is_empty(), "done means: nothing is left to do");
+    });
+}
+
+fn host(name: &str) -> HostName {
+    HostName::try_from(name.to_owned()).unwrap()
+}
+
+/// A tunnel of docker41, over either family.
+fn put_tunnel(underlay: Underlay, mtu: u32, making: Making) -> Step {
+    let local = if underlay == Underlay::V4 { "192.168.199.41" } else { "fd00:199::41" };
+    let tunnel = Tunnel::of(&host("docker41"), local.parse().unwrap());
+    Step::PutTunnel { underlay, tunnel, mtu, making, because: "of the test".to_owned() }
+}
+
+fn put_entry(underlay: Underlay, entry: Entry) -> Step {
+    Step::PutEntry { underlay, entry, because: "of the test".to_owned() }
+}
+
+/// What docker51 needs in a tunnel.
+fn far_end(underlay: Underlay) -> BTreeSet<Entry> {
+    let to = if underlay == Underlay::V4 { "192.168.200.51" } else { "fd00:200::51" };
+    End::of(&host("docker51"), to.parse().unwrap(), Some("192.168.200.51".parse().unwrap())).entries
+}
+
+#[test]
+fn a_tunnel_is_made_told_mended_made_anew_and_deleted() {
+    in_a_namespace(|scene| {
+        for underlay in Underlay::ALL {
+            let device = underlay.device();
+            assert_eq!(scene.look().tunnel(underlay), None);
+            scene.apply(vec![put_tunnel(underlay, 1430, Making::New)]);
+            let Step::PutTunnel { tunnel, .. } = put_tunnel(underlay, 0, Making::New) else { unreachable!() };
+            let seen = scene.look();
+            let (index, link) = seen.tunnel(underlay).unwrap();
+            assert_eq!((index, link.up, link.mtu), (underlay.index(), true, 1430));
+            assert_eq!(link.tunnel.as_ref(), Some(&tunnel));
+            assert_eq!(seen.entries[&underlay], [].into(), "it knows nothing by itself");
+            let addresses = sh(&format!("ip -o address show dev {device}"));
+            assert!(
+                addresses.contains("inet 192.0.0.8/32 scope link") && addresses.lines().count() == 1,
+                "{addresses}"
+            );
+
+            let entries = far_end(underlay);
+            scene.apply(entries.iter().map(|entry| put_entry(underlay, *entry)).collect());
+            assert_eq!(scene.look().entries[&underlay], entries);
+
+            sh(&format!("ip link set {device} down mtu 1400"));
+            scene.apply(vec![put_tunnel(underlay, 1430, Making::Mend)]);
+            let seen = scene.look();
+            let (_, link) = seen.tunnel(underlay).unwrap();
+            assert_eq!((link.up, link.mtu), (true, 1430));
+
+            sh(&format!("ip link del {device}; ip link add {device} type vxlan id 9 dstport 4789 dev eth0"));
+            let other = scene.look().tunnel(underlay).and_then(|(_, link)| link.tunnel.clone()).unwrap();
+            assert_eq!((other.id, other.port, other.learning), (9, 4789, true));
+            scene.apply(vec![put_tunnel(underlay, 1430, Making::Anew)]);
+            let seen = scene.look();
+            assert_eq!(seen.tunnel(underlay).and_then(|(_, link)| link.tunnel.clone()), Some(tunnel));
+
+            let gone = || Step::DelTunnel { underlay, because: "of the test".to_owned() };
+            scene.apply(vec![gone(), gone()]);
+            assert_eq!((scene.look().tunnel(underlay), scene.look().entries), (None, [].into()));
+        }
+    });
+}
+
+#[test]
+fn an_entry_takes_the_place_of_another_and_goes_twice_without_complaint() {
+    in_a_namespace(|scene| {
+        let underlay = Underlay::V4;
+        let mac = Mac::of(&host("docker51"));
+        let there = |at: &str| Entry::Forward { mac, to: at.parse().unwrap() };
+        let hop = |last: u8| Entry::Neighbour {
+            address: "192.168.200.51".parse().unwrap(),
+            mac: Mac([2, 0, 0, 0, 0, last]),
+        };
+        scene.apply(vec![put_tunnel(underlay, 1450, Making::New)]);
+        for (put, replaced) in [(there("192.168.200.51"), there("192.168.200.9")), (hop(1), hop(2))] {
+            scene.apply(vec![put_entry(underlay, replaced), put_entry(underlay, put)]);
+            assert_eq!(scene.look().entries[&underlay], [put].into(), "replaced, not added");
+            let del = || Step::DelEntry { underlay, entry: put, because: "of the test".to_owned() };
+            scene.apply(vec![del(), del()]);
+            assert_eq!(scene.look().entries[&underlay], [].into());
+        }
+        // A tunnel of one family knows no place of the other: that is the kernel's own refusal.
+        let wrong = there("fd00:200::51");
+        let error = chain(&scene.try_apply(vec![put_entry(underlay, wrong)]).unwrap_err());
+        assert!(error.starts_with("the kernel refused to put forward "), "{error}");
+    });
+}
+
+#[test]
+fn routes_go_through_a_tunnel_that_has_no_address_and_replace_those_by_a_router() {
+    in_a_namespace(|scene| {
+        for underlay in Underlay::ALL {
+            let link_local = Mac::of(&host("docker51")).link_local().to_string();
+            let steps = [put_tunnel(underlay, 1400, Making::New)].into_iter();
+            let told = far_end(underlay).into_iter().map(|entry| put_entry(underlay, entry));
+            scene.apply(steps.chain(told).collect());
+            // IPv6 with a route to the peer by the router, which keeps its address from being a next hop elsewhere.
+            sh("ip route replace 192.168.200.0/24 via 192.168.199.1
+                ip -6 route replace fd00:200::/64 via fd00:199::1");
+            for (to, router, hop) in [
+                ("172.51.0.0/16", "192.168.199.1", "192.168.200.51"),
+                ("fd00:172:51::/64", "fd00:199::1", link_local.as_str()),
+            ] {
+                let by_router = scene.route(to, router, None);
+                let tunnelled = Route {
+                    via: Some(hop.parse().unwrap()),
+                    dev: Some(underlay.index()),
+                    ..by_router.clone()
+                };
+                let family = if to.contains(':') { "-6" } else { "-4" };
+                let seen = || sh(&format!("ip {family} route show {to}"));
+                for (route, dev) in
+                    [(&by_router, "eth0"), (&tunnelled, underlay.device()), (&by_router, "eth0")]
+                {
+                    scene.apply(vec![put(route, "")]);
+                    assert!(scene.look().routes.contains(route));
+                    assert!(
+                        seen().contains(&format!(" dev {dev} ")) && seen().lines().count() == 1,
+                        "{}",
+                        seen()
+                    );
+                }
+                scene.apply(vec![put(&tunnelled, ""), del(&tunnelled)]);
+                assert_eq!(seen(), "");
+            }
+        }
+    });
+}
+
+#[test]
+fn a_table_that_keeps_strangers_out_of_the_tunnel_is_read_back_as_it_was_meant() {
+    in_a_namespace(|scene| {
+        let ends = ["192.168.200.51", "192.168.200.52", "fd00:200::51"];
+        let members = Members {
+            ends: ends.iter().map(|end| end.parse().unwrap()).collect(),
+            ..members(&["172.41.0.0/16"], &["172.51.0.0/16"])
+        };
+        scene.apply(vec![put_table(&table(&members))]);
+        assert_eq!(scene.look().table, Some(table(&members)));
     });
 }

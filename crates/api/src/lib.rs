@@ -12,11 +12,13 @@ mod peer_error;
 
 use byway_fabric::cluster::{Cluster, HostName, PublicKey};
 use byway_fabric::docker::Endpoint;
+use byway_fabric::path::Path;
 use byway_fabric::plan::Plan;
 use byway_fabric::problem::Problem;
 use ipnet::IpNet;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 
 /// Where the agent listens, below its run directory.
@@ -60,6 +62,9 @@ pub struct Hello {
     pub version: String,
     /// The versions of the API that it speaks, the lowest and the highest.
     pub api: (u32, u32),
+    /// The addresses with which it speaks to containers: those of its own bridges. Empty where it does not say.
+    #[serde(default)]
+    pub speaks_as: Vec<IpAddr>,
 }
 
 /// How a host is.
@@ -177,6 +182,9 @@ pub struct HostStatus {
     pub routes_present: usize,
     /// How it stands.
     pub state: HostState,
+    /// By which path packets go there; nothing where none do.
+    #[serde(default)]
+    pub path: Option<Path>,
 }
 
 /// How a host stands.
@@ -310,10 +318,10 @@ pub fn host_statuses(
     cluster: &Cluster,
     me: &HostName,
     problems: &[Problem],
+    paths: &BTreeMap<HostName, Path>,
     counts: impl Fn(&HostName) -> (usize, usize),
 ) -> Vec<HostStatus> {
     use byway_fabric::problem::ProblemKind;
-    use std::collections::BTreeMap;
 
     let mut worst: BTreeMap<&HostName, ProblemKind> = BTreeMap::new();
     for problem in problems {
@@ -338,6 +346,7 @@ pub fn host_statuses(
             routes_expected,
             routes_present,
             state: state(&host.name, routes_expected, routes_present),
+            path: (routes_expected > 0).then(|| paths.get(&host.name).cloned().unwrap_or_default()),
         }
     };
     cluster.hosts.iter().map(status).collect()

@@ -80,7 +80,8 @@ impl Peer {
         let (stream, address) = reach(host, port, mine, theirs, bounds).await?;
         let ask = |cause| PeerError::Ask { host: host.name.clone(), what: "anything".to_owned(), cause };
         let conversation = Conversation::begin(stream).await.map_err(ask)?;
-        let unknown = Hello { host: host.name.clone(), version: String::new(), api: API };
+        let unknown =
+            Hello { host: host.name.clone(), version: String::new(), api: API, speaks_as: Vec::new() };
         let mut peer = Self { host: host.name.clone(), address, hello: unknown, bounds, conversation };
         let hello: Hello = peer.get(path::HELLO).await?;
         if hello.api.0 > API.1 || hello.api.1 < API.0 {

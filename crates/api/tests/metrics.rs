@@ -168,6 +168,7 @@ fn status(at: Timestamp) -> Status {
         routes_expected: 2,
         routes_present: 2,
         state,
+        path: None,
     };
     let conflict = Problem { kind: ProblemKind::Conflict, host: None, what: String::new(), hint: None };
     Status {

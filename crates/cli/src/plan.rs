@@ -33,6 +33,12 @@ pub(crate) fn run(config: &Config, ask_agent: bool, json: bool) -> anyhow::Resul
 /// page is too narrow.
 pub(crate) fn text(plan: &Plan, columns: usize) -> String {
     let mut text = format!("  {}\n", styled(FAINT, &plan.path));
+    for (host, path) in &plan.ways {
+        text += &format!(
+            "  {host} is reached {path}\n      {}\n",
+            styled(FAINT, format!("because {}", path.because()))
+        );
+    }
     let whats: Vec<String> = plan.steps.iter().map(Step::what).collect();
     let width = whats.iter().map(String::len).max().unwrap_or(0);
     let widest = plan.steps.iter().map(|step| width + step.because().len()).max().unwrap_or(0);

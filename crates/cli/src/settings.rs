@@ -134,6 +134,7 @@ pub(crate) fn settings(config: &Config) -> anyhow::Result<Settings> {
         choices: Choices {
             uplink: config.uplink.as_ref().map(|uplink| uplink.value.clone()),
             bridges: config.bridges.as_ref().map(|bridges| bridges.value.clone()).unwrap_or_default(),
+            tunnels: config.tunnel.value,
         },
         run_dir: config.run_dir.value.clone(),
         state_dir: config.state_dir.value.clone(),

@@ -9,6 +9,7 @@ use byway_agent::once;
 use byway_api::{AgentStatus, HostState, PeersStatus, Status, path};
 use byway_fabric::config::Config;
 use byway_fabric::docker::Endpoint;
+use byway_fabric::path::Path;
 use byway_fabric::problem::Problem;
 use jiff::Timestamp;
 
@@ -126,10 +127,11 @@ fn hosts(status: &Status) -> String {
             list(host.addresses.iter().map(ToString::to_string).collect()),
             list(host.subnets.iter().map(ToString::to_string).collect()),
             routes,
+            host.path.as_ref().map_or("-", Path::word).to_owned(),
             host.state.to_string(),
         ]
     });
-    table(["HOST", "ADDRESSES", "SUBNETS", "ROUTES", "STATE"], rows)
+    table(["HOST", "ADDRESSES", "SUBNETS", "ROUTES", "PATH", "STATE"], rows)
 }
 
 /// The containers that are on the cluster, and where on this host they are plugged in.

@@ -7,7 +7,7 @@ mod common;
 use std::net::IpAddr;
 
 use byway_lab::{Spread, Topology};
-use common::{BYWAY, assert_reaching, byway, lab, ping, problems, run, source_seen, status};
+use common::{BYWAY, assert_reaching, byway, lab, ping, run, source_seen, status};
 
 fn ip(text: &str) -> IpAddr {
     text.parse().unwrap()
@@ -64,28 +64,6 @@ fn containers_of_one_host_see_each_other_as_they_are() {
     let lab = lab(&Spread { hosts: 2, containers: 2, segments: 1 }.topology());
     assert_eq!(source_seen(&lab, "c41", "c41-2", "172.41.0.3"), ip("172.41.0.2"));
     assert_eq!(source_seen(&lab, "docker41", "c41-2", "fd00:172:41::3"), ip("fd00:172:41::1"));
-}
-
-#[test]
-fn a_host_behind_a_router_is_not_reachable_directly_and_the_others_are_fine() {
-    let lab = lab(&Spread { hosts: 4, containers: 1, segments: 2 }.topology());
-    for (from, to) in [("c41", "172.42.0.2"), ("c41", "fd00:172:42::2"), ("c43", "172.44.0.2")] {
-        assert!(ping(&lab, from, to).unwrap().contains("ttl=62"), "{from} to {to}");
-    }
-    let told = problems(&lab, "docker41");
-    assert_eq!(told.len(), 2, "{told:?}");
-    assert!(
-        told[0].starts_with(
-            "not direct: docker43 is not reachable directly: 192.168.198.43 is behind the router 192.168.199.1"
-        ),
-        "{told:?}"
-    );
-    let routes = run(&lab, "docker41", "ip route; ip -6 route");
-    assert!(!routes.contains("172.43.") && !routes.contains("172:44:"), "{routes}");
-    assert_eq!(common::due(&lab, "docker41"), [""; 0], "what cannot be had is not tried again and again");
-    let (code, out, _) = byway(&lab, "docker41", &["status"]);
-    assert_eq!(code, Some(1), "somebody should look: {out}");
-    assert!(out.contains("routes 2 of 2 present"), "{out}");
 }
 
 /// The agent at rest in a lab of a hundred hosts, in KiB: most of it is the program itself, which is larger in a build for

@@ -13,6 +13,7 @@ use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
 use crate::cluster::HostName;
+use crate::path::Tunnels;
 pub use layer::Layer;
 pub use value::{BadInterfaceName, INTERFACE_NAME_BYTES_MAX, check_interface_name, check_log};
 
@@ -104,6 +105,8 @@ pub enum Key {
     Uplink,
     /// The bridges that containers are attached to.
     Bridges,
+    /// Whether tunnels may be made to peers behind routers.
+    Tunnel,
     /// The networks of Docker that take part by their names.
     Networks,
     /// Docker's socket.
@@ -124,7 +127,7 @@ pub enum Key {
 
 impl Key {
     /// All keys, in the order in which they are documented.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 22] = [
         Self::Host,
         Self::Inventory,
         Self::Etcd,
@@ -138,6 +141,7 @@ impl Key {
         Self::Addresses,
         Self::Uplink,
         Self::Bridges,
+        Self::Tunnel,
         Self::Networks,
         Self::DockerSocket,
         Self::RunDir,
@@ -175,6 +179,7 @@ impl Key {
             Self::Addresses => ("addresses", "BYWAY_ADDRESSES"),
             Self::Uplink => ("uplink", "BYWAY_UPLINK"),
             Self::Bridges => ("bridges", "BYWAY_BRIDGES"),
+            Self::Tunnel => ("tunnel", "BYWAY_TUNNEL"),
             Self::Networks => ("networks", "BYWAY_NETWORKS"),
             Self::DockerSocket => ("docker-socket", "BYWAY_DOCKER_SOCKET"),
             Self::RunDir => ("run-dir", "BYWAY_RUN_DIR"),
@@ -257,6 +262,8 @@ pub struct Config {
     pub uplink: Option<Setting<String>>,
     /// The bridges that containers are attached to; none means those that hold an address of the host's subnets.
     pub bridges: Option<Setting<Vec<String>>>,
+    /// Whether tunnels may be made to peers behind routers.
+    pub tunnel: Setting<Tunnels>,
     /// The networks of Docker that take part by their names; others do by the label `byway`.
     pub networks: Setting<Vec<String>>,
     /// Docker's socket.
@@ -293,6 +300,7 @@ pub fn merge(layers: impl IntoIterator<Item = Layer>) -> Config {
         addresses: all.addresses,
         uplink: all.uplink,
         bridges: all.bridges,
+        tunnel: all.tunnel.unwrap_or_else(|| default(Tunnels::Auto)),
         networks: all.networks.unwrap_or_else(|| default(NETWORKS.map(str::to_owned).to_vec())),
         docker_socket: all.docker_socket.unwrap_or_else(|| default(DOCKER_SOCKET.into())),
         run_dir: all.run_dir.unwrap_or_else(|| default(RUN_DIR.into())),
@@ -333,6 +341,7 @@ impl Config {
             }),
             Key::Uplink => self.uplink.as_ref().map(|uplink| (uplink.value.clone(), &uplink.origin)),
             Key::Bridges => self.bridges.as_ref().map(|bridges| (bridges.value.join(","), &bridges.origin)),
+            Key::Tunnel => Some((self.tunnel.value.word().to_owned(), &self.tunnel.origin)),
             Key::Networks => Some((self.networks.value.join(","), &self.networks.origin)),
             Key::DockerSocket => Some(path(&self.docker_socket)),
             Key::RunDir => Some(path(&self.run_dir)),

@@ -3,6 +3,8 @@
 //! What cannot be had (a peer that is no neighbour, a subnet that would cut the host off) is not tried: it
 //! becomes a [`Problem`] with the reason in words.
 
+mod ways;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
@@ -10,10 +12,15 @@ use ipnet::IpNet;
 
 use crate::cluster::{Cluster, Host, HostName};
 use crate::lookup::Lookup;
-use crate::observed::{Link, Observed, RouteKind};
+use crate::observed::{Link, Observed};
+use crate::path::{Path, Tunnels};
 use crate::problem::{Problem, ProblemKind};
+use crate::reach::Reach;
+use crate::reach::proof::Target;
 use crate::sysctl::{Setting, Sysctl};
 use crate::table::{Members, Table, table};
+use crate::tunnel::{Entry, Tunnel, Underlay};
+use ways::Around;
 
 /// What this host should have.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,6 +29,12 @@ pub struct Desired {
     pub me: HostName,
     /// One route for each subnet of each reachable peer.
     pub routes: BTreeMap<IpNet, WantedRoute>,
+    /// The paths to peers that are no neighbours.
+    pub paths: BTreeMap<HostName, Path>,
+    /// The tunnels to peers behind routers.
+    pub tunnels: BTreeMap<Underlay, WantedTunnel>,
+    /// The ways by routers that are worth a try.
+    pub tries: BTreeSet<Target>,
     /// Settings, with the value and the reason.
     pub sysctls: BTreeMap<Sysctl, WantedSysctl>,
     /// Our nftables table.
@@ -37,14 +50,37 @@ pub struct Desired {
 /// A route that should be there.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WantedRoute {
-    /// The peer's address on the underlay.
+    /// The next hop: the peer's address on the underlay, a router that carries its packets, or its end of the tunnel.
     pub via: IpAddr,
-    /// The link on which the peer is a neighbour.
+    /// The link on which that is a neighbour.
     pub dev: u32,
     /// The address that this host itself speaks with: that of its bridge.
     pub src: Option<IpAddr>,
     /// Whose subnet it is.
     pub host: HostName,
+}
+
+/// A tunnel that should be there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WantedTunnel {
+    /// What it is.
+    pub tunnel: Tunnel,
+    /// The largest packet that fits, in bytes.
+    pub mtu: u32,
+    /// The link with the smallest packets of all by which its peers are reached.
+    pub uplink: u32,
+    /// What it must be told, and of whom.
+    pub entries: BTreeMap<Entry, HostName>,
+}
+
+impl WantedTunnel {
+    /// The other ends, by their addresses on the underlay.
+    pub fn ends(&self) -> impl Iterator<Item = IpAddr> {
+        self.entries.keys().filter_map(|entry| match entry {
+            Entry::Forward { to, .. } => Some(*to),
+            Entry::Neighbour { .. } => None,
+        })
+    }
 }
 
 /// A setting that should have a value.
@@ -63,16 +99,27 @@ pub struct Choices {
     pub uplink: Option<String>,
     /// These links hold our subnets, whatever addresses they have.
     pub bridges: Vec<String>,
+    /// Whether tunnels may be made.
+    pub tunnels: Tunnels,
 }
 
-/// Works out what the host `me` should have.
+/// Works out what the host `me` should have. `reach` is what was found out about the ways to its peers.
 #[must_use]
-pub fn desired(cluster: &Cluster, me: &Host, choices: &Choices, observed: &Observed) -> Desired {
+pub fn desired(
+    cluster: &Cluster,
+    me: &Host,
+    choices: &Choices,
+    observed: &Observed,
+    reach: &Reach,
+) -> Desired {
     let own = Own::find(me, choices, observed);
     let lookup = Lookup::new(observed);
     let mut desired = Desired {
         me: me.name.clone(),
         routes: BTreeMap::new(),
+        paths: BTreeMap::new(),
+        tunnels: BTreeMap::new(),
+        tries: BTreeSet::new(),
         sysctls: BTreeMap::new(),
         table: Table::default(),
         owners: owners(cluster),
@@ -82,14 +129,17 @@ pub fn desired(cluster: &Cluster, me: &Host, choices: &Choices, observed: &Obser
     desired.problems.extend(unknown_links(choices, observed));
     let mut uplinks = uplinks(cluster, me, choices, observed, &lookup);
     let dangers = Dangers::find(&uplinks, observed);
+    let around = Around { me, choices, observed, lookup: &lookup, reach, own: &own, dangers: &dangers };
     for peer in cluster.hosts.iter().filter(|host| host.name != me.name) {
-        desired.want_routes(peer, &ways_to(peer, choices, observed, &lookup), &own, &dangers);
+        desired.want_routes(peer, &around);
     }
+    desired.tell_sizes(&around);
+    uplinks.extend(desired.tunnels.keys().map(|underlay| underlay.index()));
     uplinks.extend(foreign_ways(&desired.owners, observed));
     uplinks.retain(|index| !own.links.contains_key(index));
     desired.want_sysctls(&uplinks, &own, observed);
     desired.want_reservations(me, observed);
-    desired.table = table(&members(&desired.owners, me, &uplinks, &own, observed));
+    desired.table = table(&members(&desired, me, &uplinks, &own, observed));
     desired
 }
 
@@ -228,51 +278,6 @@ impl Dangers {
     }
 }
 
-/// For each address of a peer: the link on which it is a neighbour, or why it is none.
-type Ways = Vec<(IpAddr, Result<u32, String>)>;
-
-fn ways_to(peer: &Host, choices: &Choices, observed: &Observed, lookup: &Lookup<'_>) -> Ways {
-    let way = |address: &IpAddr| (*address, direct_way(*address, choices, observed, lookup));
-    peer.addresses.iter().map(way).collect()
-}
-
-fn direct_way(
-    address: IpAddr,
-    choices: &Choices,
-    observed: &Observed,
-    lookup: &Lookup<'_>,
-) -> Result<u32, String> {
-    let Some(route) = lookup.route_to(address) else {
-        return Err(format!("no route to {address}"));
-    };
-    if let Some(via) = route.via {
-        return Err(format!("{address} is behind the router {via}, not a neighbour on a link"));
-    }
-    let Some(dev) = route.dev.filter(|_| route.kind == RouteKind::Unicast) else {
-        return Err(format!("{address} is not on a link: {}", observed.route_text(route)));
-    };
-    let Some(uplink) = &choices.uplink else { return Ok(dev) };
-    let name = observed.link_name(dev);
-    if *uplink == name {
-        Ok(dev)
-    } else {
-        Err(format!("{address} is a neighbour on {name}, not on the uplink {uplink}"))
-    }
-}
-
-fn same_family(net: &IpNet, address: &IpAddr) -> bool {
-    net.addr().is_ipv4() == address.is_ipv4()
-}
-
-fn not_direct(peer: &Host, what: &str, reason: &str) -> Problem {
-    Problem {
-        kind: ProblemKind::NotDirect,
-        host: Some(peer.name.clone()),
-        what: format!("{what} is not reachable directly: {reason}"),
-        hint: Some("plain routes need hosts that share a link; none is put here".to_owned()),
-    }
-}
-
 /// Links by which others' routes into the cluster go; what comes in by them is not forged.
 fn foreign_ways(owners: &BTreeMap<IpNet, HostName>, observed: &Observed) -> BTreeSet<u32> {
     let into_cluster = |to: &IpNet| holder(owners, to).is_some();
@@ -290,35 +295,8 @@ pub(crate) fn holder<'a>(
 }
 
 impl Desired {
-    fn want_routes(&mut self, peer: &Host, ways: &Ways, own: &Own, dangers: &Dangers) {
-        if ways.iter().all(|(_, way)| way.is_err()) {
-            let reasons: Vec<&str> =
-                ways.iter().filter_map(|(_, way)| way.as_ref().err()).map(String::as_str).collect();
-            self.problems.push(not_direct(peer, peer.name.as_str(), &reasons.join("; ")));
-            return;
-        }
-        for subnet in &peer.subnets {
-            match way_of_family(subnet, ways) {
-                Err(reason) => {
-                    self.problems.push(not_direct(peer, &format!("{subnet} of {}", peer.name), &reason));
-                }
-                Ok((via, dev)) => match dangers.covered_by(subnet, &peer.name) {
-                    Some(problem) => self.problems.push(problem),
-                    None => self.want_route(
-                        *subnet,
-                        WantedRoute { via, dev, src: own.address_like(subnet), host: peer.name.clone() },
-                    ),
-                },
-            }
-        }
-    }
-
-    fn want_route(&mut self, subnet: IpNet, route: WantedRoute) {
-        self.routes.insert(subnet, route);
-    }
-
     /// Docker looks for free subnets among IPv4 routes with the scope of a link only, so our routes to peers say
-    /// nothing to it. What a peer behind a router holds is left out: packets may find their way there without us.
+    /// nothing to it. What cannot be reached is left out: packets may find their way there without us.
     fn want_reservations(&mut self, me: &Host, observed: &Observed) {
         if observed.docker.is_none() {
             return;
@@ -343,6 +321,24 @@ impl Desired {
                 self.want_forwarding(ipv6, &observed.link_name(*link), families_subnets, observed);
             }
         }
+        if own.held.iter().any(|net| net.addr().is_ipv4()) && !self.tunnels.is_empty() {
+            for link in uplinks {
+                self.want_loose_sources(*link, observed);
+            }
+        }
+    }
+
+    /// A peer behind a router may send by the tunnel what this host answers by the router, and the other way round,
+    /// until both have found out the same.
+    fn want_loose_sources(&mut self, link: u32, observed: &Observed) {
+        let name = observed.link_name(link);
+        let of =
+            |scope: &str| observed.sysctls.get(&Sysctl::v4(scope, Setting::RpFilter)).map(String::as_str);
+        let is_strict = [of("all"), of(&name)].into_iter().flatten().max() == Some("1");
+        if Underlay::at(link).is_some() || is_strict {
+            let because = format!("what peers behind routers send may come by {name} or by another way");
+            self.want_sysctl(Sysctl::v4(&name, Setting::RpFilter), "2", because);
+        }
     }
 
     fn want_forwarding(&mut self, ipv6: bool, link: &str, family: &str, observed: &Observed) {
@@ -353,7 +349,7 @@ impl Desired {
             self.want_sysctl(per_link, "1", because);
         } else if is_one(observed, &Sysctl::v6("all", Setting::Forwarding)) {
             // Already on for the whole host; nothing to add.
-        } else if observed.sysctls.contains_key(&forced) {
+        } else if observed.sysctls.contains_key(&forced) || will_be_there(&forced, observed) {
             self.want_sysctl(forced, "1", because);
         } else {
             self.want_sysctl(
@@ -367,7 +363,7 @@ impl Desired {
 
     /// A host that forwards stops hearing router advertisements, and loses its default route, unless told.
     fn keep_hearing_routers(&mut self, observed: &Observed) {
-        for link in observed.links.values().filter(|link| !link.enslaved && link.name != "lo") {
+        for link in observed.links.values().filter(|link| hears_routers(link)) {
             let accept_ra = Sysctl::v6(&link.name, Setting::AcceptRa);
             if is_one(observed, &accept_ra) {
                 let because =
@@ -382,29 +378,27 @@ impl Desired {
     }
 }
 
+/// Whether a link could have a router that advertises itself.
+fn hears_routers(link: &Link) -> bool {
+    !link.enslaved && link.name != "lo" && link.tunnel.is_none()
+}
+
+/// Whether a tunnel that is still to be made will have that setting, as the other links have it.
+fn will_be_there(sysctl: &Sysctl, observed: &Observed) -> bool {
+    let is_to_come =
+        Underlay::named(&sysctl.scope).is_some_and(|underlay| observed.tunnel(underlay).is_none());
+    is_to_come && observed.sysctls.keys().any(|other| other.name == sysctl.name && other.ipv6 == sysctl.ipv6)
+}
+
 fn is_one(observed: &Observed, sysctl: &Sysctl) -> bool {
     observed.sysctls.get(sysctl).is_some_and(|value| value == "1")
 }
 
-/// The peer's address of the subnet's family and the link it is a neighbour on.
-fn way_of_family(subnet: &IpNet, ways: &Ways) -> Result<(IpAddr, u32), String> {
-    match ways.iter().find(|(address, _)| same_family(subnet, address)) {
-        Some((via, way)) => way.clone().map(|dev| (*via, dev)),
-        None if subnet.addr().is_ipv4() => Err("the inventory gives it no IPv4 address".to_owned()),
-        None => Err("the inventory gives it no IPv6 address".to_owned()),
-    }
-}
-
-fn members(
-    owners: &BTreeMap<IpNet, HostName>,
-    me: &Host,
-    uplinks: &BTreeSet<u32>,
-    own: &Own,
-    observed: &Observed,
-) -> Members {
-    let peers = owners.iter().filter(|(_, host)| **host != me.name);
-    let name = |index: &u32| observed.links.get(index).map(|link| link.name.clone());
-    let inside: BTreeSet<String> = own.links.keys().filter_map(name).collect();
+fn members(desired: &Desired, me: &Host, uplinks: &BTreeSet<u32>, own: &Own, observed: &Observed) -> Members {
+    let peers = desired.owners.iter().filter(|(_, host)| **host != me.name);
+    let is_known = |index: &&u32| observed.links.contains_key(index) || Underlay::at(**index).is_some();
+    let name = |index| observed.link_name(index);
+    let inside: BTreeSet<String> = own.links.keys().copied().map(name).collect();
     // Where Docker's own rules decide who comes in, they alone do: an admin may have made exceptions there.
     let unprotected = |ipv6: bool| {
         let protected =
@@ -412,10 +406,11 @@ fn members(
         inside.iter().filter(|bridge| !protected(bridge)).cloned().collect()
     };
     Members {
-        uplinks: uplinks.iter().filter_map(name).collect(),
+        uplinks: uplinks.iter().filter(is_known).copied().map(name).collect(),
         guard: [unprotected(false), unprotected(true)],
         inside: inside.clone(),
         local: own.held.clone(),
         peers: peers.map(|(net, _)| *net).collect(),
+        ends: desired.tunnels.values().flat_map(WantedTunnel::ends).collect(),
     }
 }

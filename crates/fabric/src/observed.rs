@@ -2,7 +2,7 @@
 //!
 //! A snapshot is whole or it does not exist. Routes are those of the main table of both families.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use ipnet::IpNet;
@@ -12,6 +12,7 @@ use crate::docker::Seen;
 use crate::firewalld::Firewalld;
 use crate::sysctl::Sysctl;
 use crate::table::Table;
+use crate::tunnel::{Entry, Tunnel, Underlay};
 
 /// The route protocol that marks a route as ours (`rtm_protocol`, `rtnetlink(7)`). 172 is free in
 /// iproute2's, FRR's and BIRD's lists; its name `byway` goes into `rt_protos.d`.
@@ -34,6 +35,9 @@ pub struct Observed {
     pub sysctls: BTreeMap<Sysctl, String>,
     /// Our nftables table, if it is there.
     pub table: Option<Table>,
+    /// What our tunnels were told of peers; of one that is not there, nothing.
+    #[serde(default)]
+    pub entries: BTreeMap<Underlay, BTreeSet<Entry>>,
     /// Docker, if it runs here.
     #[serde(default)]
     pub docker: Option<Seen>,
@@ -55,6 +59,12 @@ pub struct Link {
     pub bridge: bool,
     /// Its addresses with the length of their prefix.
     pub addresses: Vec<IpNet>,
+    /// The largest packet that it takes, in bytes; 0 where nobody looked.
+    #[serde(default)]
+    pub mtu: u32,
+    /// What it is as a tunnel, if it has the name of one of ours and is one.
+    #[serde(default)]
+    pub tunnel: Option<Tunnel>,
 }
 
 /// What a route does with a packet.
@@ -121,10 +131,21 @@ impl Route {
 }
 
 impl Observed {
-    /// The name of a link, or its number where the link has gone.
+    /// The name of a link, or its number where the link has gone. Our tunnels have theirs before they are made.
     #[must_use]
     pub fn link_name(&self, index: u32) -> String {
-        self.links.get(&index).map_or_else(|| format!("link {index}"), |link| link.name.clone())
+        match (self.links.get(&index), Underlay::at(index)) {
+            (Some(link), _) => link.name.clone(),
+            (None, Some(underlay)) => underlay.device().to_owned(),
+            (None, None) => format!("link {index}"),
+        }
+    }
+
+    /// The link that has the name of one of our tunnels, with its index.
+    #[must_use]
+    pub fn tunnel(&self, underlay: Underlay) -> Option<(u32, &Link)> {
+        let mut links = self.links.iter();
+        links.find(|(_, link)| link.name == underlay.device()).map(|(index, link)| (*index, link))
     }
 
     /// A route as `ip route` would print it.

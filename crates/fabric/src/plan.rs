@@ -13,6 +13,7 @@ mod overlap;
 mod reserve;
 mod step;
 mod takedown;
+mod tunnel;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -20,7 +21,7 @@ use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 pub use check::Violation;
-pub use step::Step;
+pub use step::{Making, Step};
 pub use takedown::{Memory, take_down};
 
 use crate::cluster::HostName;
@@ -28,8 +29,10 @@ use crate::desired::{Desired, WantedRoute};
 use crate::docker::Engine;
 use crate::docker::contract::contract;
 use crate::observed::{METRIC, Observed, PROTOCOL, Route, RouteKind};
+use crate::path::Path;
 use crate::problem::Problem;
 use crate::table::{Element, FOREIGN, GUARD, Table};
+use tunnel::Tunnels;
 
 /// The ordered changes from what is to what should be, and what stands in the way.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -37,6 +40,9 @@ pub struct Plan {
     /// How cluster packets pass this host, and why so.
     #[serde(default)]
     pub path: DataPath,
+    /// By which path packets go to peers that are no neighbours, and why so; all others get theirs directly.
+    #[serde(default)]
+    pub ways: BTreeMap<HostName, Path>,
     /// What to do, in this order.
     pub steps: Vec<Step>,
     /// What cannot be done, and why.
@@ -87,37 +93,45 @@ impl Plan {
 
 /// Decides what to change on this host.
 ///
-/// The table comes first, so that nothing is forwarded that it should have stopped; then the settings, then
-/// the routes that are put, then what goes.
+/// The table comes first, so that nothing is forwarded that it should have stopped; then tunnels and settings, then
+/// the routes that are put, then what goes, tunnels last.
 #[must_use]
 pub fn plan(desired: &Desired, observed: &Observed) -> Plan {
     let conflicts = conflict::find(desired, observed);
     let (table_puts, table_dels) = table_steps(desired, observed.table.as_ref());
-    let (puts, dels) = route_steps(desired, observed, &conflicts.frozen);
+    let tunnels = Tunnels::plan(desired, observed);
+    let (puts, dels) = route_steps(desired, observed, &conflicts.frozen, &tunnels);
     let reservations = reserve::steps(desired, observed);
     let mut steps = table_puts;
     steps.extend(chain::steps(desired, observed));
-    steps.extend(sysctl_steps(desired, observed));
+    steps.extend(tunnels.devices.iter().cloned());
+    steps.extend(sysctl_steps(desired, observed, &tunnels));
+    steps.extend(tunnels.entries);
     steps.extend(puts);
     steps.extend(reservations.puts);
     steps.extend(dels);
     steps.extend(reservations.dels);
+    steps.extend(tunnels.dels);
     steps.extend(table_dels);
     let of_docker = docker::problems(desired, observed);
     let of_firewalld = firewalld::problems(desired, observed);
     let own = desired.problems.iter().cloned();
     let problems = own.chain(of_docker).chain(of_firewalld).chain(conflicts.problems).collect();
-    Plan { path: path(observed), steps, problems }
+    Plan { path: path(observed), ways: desired.paths.clone(), steps, problems }
 }
 
-fn sysctl_steps<'a>(desired: &'a Desired, observed: &'a Observed) -> impl Iterator<Item = Step> + 'a {
+fn sysctl_steps<'a>(
+    desired: &'a Desired,
+    observed: &'a Observed,
+    tunnels: &'a Tunnels,
+) -> impl Iterator<Item = Step> + 'a {
     let differing = desired.sysctls.iter().filter_map(|(sysctl, wanted)| {
-        let from = observed.sysctls.get(sysctl)?;
+        let from = tunnels.before(sysctl, observed)?;
         (from != wanted.value).then_some((sysctl, wanted, from))
     });
     differing.map(|(sysctl, wanted, from)| Step::PutSysctl {
         sysctl: sysctl.clone(),
-        from: from.clone(),
+        from: from.to_owned(),
         to: wanted.value.to_owned(),
         because: wanted.because.clone(),
     })
@@ -127,8 +141,14 @@ fn sysctl_steps<'a>(desired: &'a Desired, observed: &'a Observed) -> impl Iterat
 ///
 /// What is present and what is wanted are walked side by side, in the order of their prefixes: at rest that is
 /// one comparison for each route.
-fn route_steps(desired: &Desired, observed: &Observed, frozen: &BTreeSet<IpNet>) -> (Vec<Step>, Vec<Step>) {
-    let ours = || observed.routes.iter().filter(|route| route.is_ours() && !route.is_reservation());
+fn route_steps(
+    desired: &Desired,
+    observed: &Observed,
+    frozen: &BTreeSet<IpNet>,
+    tunnels: &Tunnels,
+) -> (Vec<Step>, Vec<Step>) {
+    let is_there = |route: &&Route| route.is_ours() && !route.is_reservation() && !tunnels.breaks(route);
+    let ours = || observed.routes.iter().filter(is_there);
     // The kernel can hold several of ours for one prefix only if their metrics differ; one is right.
     let right_metric = ours().filter(|route| route.metric == METRIC).map(|route| (&route.to, route));
     let mut present = right_metric.collect::<BTreeMap<_, _>>().into_iter().peekable();
@@ -144,8 +164,10 @@ fn route_steps(desired: &Desired, observed: &Observed, frozen: &BTreeSet<IpNet>)
         }
         match route {
             Some(route) if is_right(route, wanted) => {}
-            Some(route) => puts.push(put(to, wanted, observed, why_replaced(route, wanted, observed))),
-            None => puts.push(put(to, wanted, observed, format!("host {} holds it", wanted.host))),
+            Some(route) => {
+                puts.push(put(to, wanted, observed, why_replaced(route, wanted, desired, observed)));
+            }
+            None => puts.push(put(to, wanted, observed, why_new(wanted, desired))),
         }
     }
     unwanted.extend(present.map(|(to, _)| to));
@@ -185,8 +207,19 @@ fn why_gone(desired: &Desired, route: &Route) -> String {
     }
 }
 
-fn why_replaced(route: &Route, wanted: &WantedRoute, observed: &Observed) -> String {
+fn why_new(wanted: &WantedRoute, desired: &Desired) -> String {
+    let holds = format!("host {} holds it", wanted.host);
+    match desired.paths.get(&wanted.host) {
+        Some(path) => format!("{holds}, and {}", path.because()),
+        None => holds,
+    }
+}
+
+fn why_replaced(route: &Route, wanted: &WantedRoute, desired: &Desired, observed: &Observed) -> String {
     let host = &wanted.host;
+    if let Some(path) = desired.paths.get(host).filter(|_| route.dev != Some(wanted.dev)) {
+        return path.because();
+    }
     if route.via != Some(wanted.via) {
         let was = route.via.map_or_else(|| "no gateway".to_owned(), |via| format!("via {via}"));
         return format!("host {host} is at {}, the route was {was}", wanted.via);
@@ -306,6 +339,8 @@ impl Desired {
             .collect();
         if set.starts_with("guard") {
             "nobody else keeps outsiders out of it".to_owned()
+        } else if set.starts_with("ends") {
+            "that peer is behind a router".to_owned()
         } else if hosts.is_empty() {
             "cluster packets pass there".to_owned()
         } else {
@@ -317,6 +352,7 @@ impl Desired {
 fn why_no_member(set: &str, elements: &BTreeSet<Element>) -> String {
     match elements.first() {
         _ if set.starts_with("guard") => "somebody else keeps outsiders out of it".to_owned(),
+        _ if set.starts_with("ends") => "no peer behind a router is there".to_owned(),
         Some(Element::Prefix(_)) => "no peer holds it".to_owned(),
         _ => "no cluster packet passes there".to_owned(),
     }

@@ -30,13 +30,17 @@ pub enum Setting {
     ForceForwarding,
     /// Whether router advertisements are heard: 1 = only while not forwarding, 2 = always.
     AcceptRa,
+    /// Whether the source of a packet must lead back: 1 = by the interface it came in by, 2 = by any. The kernel takes the
+    /// larger of `all` and the interface (`IN_DEV_RPFILTER`), so 2 on one interface loosens that one only. IPv4 only.
+    RpFilter,
 }
 
 impl Setting {
-    const ALL: [(Self, &str); 3] = [
+    const ALL: [(Self, &str); 4] = [
         (Self::Forwarding, "forwarding"),
         (Self::ForceForwarding, "force_forwarding"),
         (Self::AcceptRa, "accept_ra"),
+        (Self::RpFilter, "rp_filter"),
     ];
 
     fn as_str(self) -> &'static str {
@@ -44,6 +48,7 @@ impl Setting {
             Self::Forwarding => "forwarding",
             Self::ForceForwarding => "force_forwarding",
             Self::AcceptRa => "accept_ra",
+            Self::RpFilter => "rp_filter",
         }
     }
 }
@@ -75,6 +80,7 @@ impl Sysctl {
     pub fn of_link(name: &str) -> impl Iterator<Item = Self> {
         [
             Self::v4(name, Setting::Forwarding),
+            Self::v4(name, Setting::RpFilter),
             Self::v6(name, Setting::ForceForwarding),
             Self::v6(name, Setting::AcceptRa),
         ]
@@ -83,7 +89,12 @@ impl Sysctl {
 
     /// The settings of the whole host that can matter.
     pub fn of_host() -> impl Iterator<Item = Self> {
-        [Self::v4("all", Setting::Forwarding), Self::v6("all", Setting::Forwarding)].into_iter()
+        [
+            Self::v4("all", Setting::Forwarding),
+            Self::v4("all", Setting::RpFilter),
+            Self::v6("all", Setting::Forwarding),
+        ]
+        .into_iter()
     }
 }
 
@@ -134,7 +145,7 @@ mod tests {
 
     #[test]
     fn a_setting_of_others_is_refused() {
-        assert!(Sysctl::try_from("net.ipv4.conf.all.rp_filter".to_owned()).is_err());
+        assert!(Sysctl::try_from("net.ipv4.conf.all.log_martians".to_owned()).is_err());
         assert!(Sysctl::try_from("kernel.panic".to_owned()).is_err());
     }
 }

@@ -9,6 +9,7 @@
 //! | `admit`   | prerouting, -310  | marks what comes from peers for our containers, before Docker's drops; drops cluster addresses that come in where they cannot come from |
 //! | `forward` | forward, 0        | keeps outsiders out of containers; there only where nobody else does        |
 //! | `keep`    | postrouting, 99   | keeps source addresses in the cluster: an identity SNAT before anyone's masquerade |
+//! | `door`    | input, 0          | keeps strangers out of the tunnels; there only where there are any          |
 //! | `leave`   | postrouting, 110  | masquerades what leaves the cluster, unless somebody already did            |
 //!
 //! `admit` is paid for each packet, and `forward` where it is there: so each begins with what lets most packets out of
@@ -17,6 +18,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
+use std::net::IpAddr;
 
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
@@ -94,20 +96,24 @@ pub struct Rule {
 }
 
 /// The hooks of our chains.
-const CHAINS: [(&str, &str); 4] = [
+const CHAINS: [(&str, &str); 5] = [
     ("admit", "type filter hook prerouting priority -310; policy accept;"),
     (GUARD, "type filter hook forward priority 0; policy accept;"),
     ("keep", "type nat hook postrouting priority 99; policy accept;"),
     ("leave", "type nat hook postrouting priority 110; policy accept;"),
+    (DOOR, "type filter hook input priority 0; policy accept;"),
 ];
 
 /// The chain that is there only where somebody must be kept out.
 pub(crate) const GUARD: &str = "forward";
 
+/// The chain that is there only where there are tunnels. (nft 1.1 takes no chain with the name `tunnel`.)
+const DOOR: &str = "door";
+
 /// The rules, chain by chain; one with `IP` stands for both families (`ip`, `4` and `ip6`, `6`). `$uplinks`,
 /// `$inside` and `$localN` are the only member of the set of that name where there is only one, as there mostly is: to
 /// compare it costs a fifth of looking it up.
-const RULES: [(&str, &str, &str); 12] = [
+const RULES: [(&str, &str, &str); 13] = [
     ("admit", "iifname $inside IP saddr $localN accept", "our containers, mostly"),
     (
         "admit",
@@ -140,6 +146,8 @@ const RULES: [(&str, &str, &str); 12] = [
     ),
     ("leave", "IP saddr @localN IP daddr @peersN counter accept", "never masquerade inside the cluster"),
     ("leave", "IP saddr @localN oifname != @inside counter masquerade", "what leaves the cluster"),
+    // A tunnel that learns nothing still takes what anybody sends to its port. 7172 is `TUNNEL_PORT`.
+    (DOOR, "udp dport 7172 IP saddr != @endsN counter drop", "only peers speak through the tunnel"),
 ];
 
 /// What the sets of our table hold.
@@ -153,6 +161,8 @@ pub struct Members {
     pub local: BTreeSet<IpNet>,
     /// The other hosts' subnets.
     pub peers: BTreeSet<IpNet>,
+    /// The underlay addresses of peers that may speak through our tunnels; none where there are no tunnels.
+    pub ends: BTreeSet<IpAddr>,
     /// Interfaces out of which nobody but us keeps outsiders, for IPv4 and for IPv6.
     pub guard: [BTreeSet<String>; 2],
 }
@@ -169,13 +179,22 @@ pub fn table(members: &Members) -> Table {
     for (name, names) in ["guard4", "guard6"].into_iter().zip(&members.guard) {
         sets.insert(name.to_owned(), set("ifname", names.iter().map(text)));
     }
-    for (name, prefixes) in [("local", &members.local), ("peers", &members.peers)] {
+    let ends: BTreeSet<IpNet> = members.ends.iter().copied().map(IpNet::from).collect();
+    let mut of_addresses = vec![("local", &members.local), ("peers", &members.peers)];
+    // Where there are no tunnels, there is nothing in the table that is about them.
+    of_addresses.extend((!ends.is_empty()).then_some(("ends", &ends)));
+    for (name, prefixes) in of_addresses {
         let (v4, v6): (Vec<IpNet>, Vec<IpNet>) = prefixes.iter().partition(|prefix| prefix.addr().is_ipv4());
         sets.insert(format!("{name}4"), set("ipv4_addr", v4.into_iter().map(Element::Prefix)));
         sets.insert(format!("{name}6"), set("ipv6_addr", v6.into_iter().map(Element::Prefix)));
     }
     let guarded = members.guard.iter().any(|bridges| !bridges.is_empty());
-    let chains = CHAINS.iter().filter(|(name, _)| *name != GUARD || guarded).map(|(name, hook)| {
+    let is_there = |name: &str| match name {
+        GUARD => guarded,
+        DOOR => !ends.is_empty(),
+        _ => true,
+    };
+    let chains = CHAINS.iter().filter(|(name, _)| is_there(name)).map(|(name, hook)| {
         let chain = Chain { hook: (*hook).to_owned(), rules: rules_of(name, &sets) };
         ((*name).to_owned(), chain)
     });
@@ -224,7 +243,8 @@ fn rule(text: &str, why: &str, (ip, n): (&str, &str)) -> Rule {
         .replace("IP", ip)
         .replace("localN", &format!("local{n}"))
         .replace("peersN", &format!("peers{n}"))
-        .replace("guardN", &format!("guard{n}"));
+        .replace("guardN", &format!("guard{n}"))
+        .replace("endsN", &format!("ends{n}"));
     Rule { text, comment: format!("byway: {why}") }
 }
 

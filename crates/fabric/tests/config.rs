@@ -32,6 +32,7 @@ lease-seconds = 300 (default)
 addresses is not set
 uplink is not set
 bridges is not set
+tunnel = auto (default)
 networks = bridge,byway (default)
 docker-socket = /run/docker.sock (default)
 run-dir = /run/byway (default)
@@ -74,6 +75,7 @@ lease-seconds = 300 (default)
 addresses = 10.1.2.3,fd00::3 (from BYWAY_ADDRESSES)
 uplink = eth0 (from /etc/byway/byway.toml:3)
 bridges = docker0,br-web (from BYWAY_BRIDGES)
+tunnel = auto (default)
 networks = bridge,byway (default)
 docker-socket = /run/docker.sock (default)
 run-dir = /run/byway (default)

@@ -10,9 +10,11 @@ use byway_fabric::desired::{Choices, desired};
 use byway_fabric::docker::rules::{Place, accept};
 use byway_fabric::docker::{Backend, Engine, Flavour, Seen, SeenChain, Version, Walls};
 use byway_fabric::observed::{Link, METRIC, Observed, PROTOCOL, Route, RouteKind};
-use byway_fabric::plan::{Memory, Plan, Step, plan, take_down};
+use byway_fabric::plan::{Making, Memory, Plan, Step, plan, take_down};
+use byway_fabric::reach::{PeerReach, Reach};
 use byway_fabric::sysctl::{Setting, Sysctl};
 use byway_fabric::table::Element;
+use byway_fabric::tunnel::{DUMMY, End, Tunnel, Underlay};
 use ipnet::IpNet;
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -42,6 +44,34 @@ fn apply(plan: &Plan, kernel: &mut Observed) {
                     chain.rules.insert(at - 1, accept());
                 }
             }
+            Step::PutTunnel { underlay, tunnel, mtu, making, .. } => {
+                if *making != Making::Mend {
+                    drop_tunnel(kernel, *underlay);
+                    let fresh = Sysctl::of_link(underlay.device()).map(|sysctl| {
+                        let of_all = Sysctl { scope: "all".to_owned(), ..sysctl.clone() };
+                        let inherits = sysctl.name == Setting::Forwarding;
+                        let value = kernel.sysctls.get(&of_all).filter(|_| inherits).cloned();
+                        (sysctl, value.unwrap_or_else(|| "0".to_owned()))
+                    });
+                    let fresh: Vec<_> = fresh.collect();
+                    let forced = kernel.sysctls.keys().any(|other| other.name == Setting::ForceForwarding);
+                    let is_known =
+                        |(sysctl, _): &(Sysctl, String)| forced || sysctl.name != Setting::ForceForwarding;
+                    kernel.sysctls.extend(fresh.into_iter().filter(is_known));
+                }
+                kernel.links.insert(underlay.index(), device(*underlay, tunnel.clone(), *mtu));
+            }
+            Step::DelTunnel { underlay, .. } => drop_tunnel(kernel, *underlay),
+            Step::PutEntry { underlay, entry, .. } => {
+                assert!(kernel.links.contains_key(&underlay.index()), "a tunnel is there before it is told");
+                let entries = kernel.entries.entry(*underlay).or_default();
+                entries.retain(|other| !other.same_place(entry));
+                entries.insert(*entry);
+            }
+            Step::DelEntry { underlay, entry, .. } => {
+                let known = kernel.entries.get_mut(underlay).expect("a tunnel that is there");
+                assert!(known.remove(entry), "it is there");
+            }
             Step::PutSysctl { sysctl, from, to, .. } => {
                 let before = kernel.sysctls.insert(sysctl.clone(), to.clone());
                 assert_eq!(before.as_ref(), Some(from), "a plan knows what it changes");
@@ -64,6 +94,39 @@ fn apply(plan: &Plan, kernel: &mut Observed) {
     }
 }
 
+fn device(underlay: Underlay, tunnel: Tunnel, mtu: u32) -> Link {
+    let (name, tunnel) = (underlay.device().to_owned(), Some(tunnel));
+    Link { name, up: true, mtu, tunnel, addresses: vec![DUMMY.into()], ..Link::default() }
+}
+
+/// A device goes with its settings, its entries and the routes through it.
+fn drop_tunnel(kernel: &mut Observed, underlay: Underlay) {
+    let index = kernel.tunnel(underlay).map(|(index, _)| index);
+    kernel.links.retain(|link, _| Some(*link) != index);
+    kernel.routes.retain(|route| route.dev != index || index.is_none());
+    kernel.sysctls.retain(|sysctl, _| sysctl.scope != underlay.device());
+    kernel.entries.remove(&underlay);
+}
+
+/// What an earlier agent, or somebody else, left of a tunnel: nothing, something else, or what is right but told of others.
+fn leave_tunnel(kernel: &mut Observed, what: u8) {
+    let mut tunnel = Tunnel::of(&HostName::try_from("h1".to_owned()).unwrap(), host(1).addresses[0]);
+    match what {
+        0 => return,
+        1 => tunnel.learning = true,
+        _ => {}
+    }
+    let mut left = device(Underlay::V4, tunnel, 1450);
+    left.up = what != 2;
+    kernel.links.insert(if what == 3 { 7 } else { Underlay::V4.index() }, left);
+    let [one, other] = [host(2), host(6)].map(|peer| End::of(&peer.name, peer.addresses[0], None).entries);
+    kernel.entries.insert(Underlay::V4, one.into_iter().chain(other).collect());
+    let forced = kernel.sysctls.keys().any(|other| other.name == Setting::ForceForwarding);
+    let fresh = Sysctl::of_link(Underlay::V4.device());
+    let fresh = fresh.filter(|sysctl| forced || sysctl.name != Setting::ForceForwarding);
+    kernel.sysctls.extend(fresh.map(|sysctl| (sysctl, "0".to_owned())));
+}
+
 fn members<'a>(kernel: &'a mut Observed, set: &str) -> &'a mut std::collections::BTreeSet<Element> {
     let table = kernel.table.as_mut().expect("elements go into a table that is there");
     &mut table.sets.get_mut(set).expect("a set that is there").elements
@@ -72,7 +135,12 @@ fn members<'a>(kernel: &'a mut Observed, set: &str) -> &'a mut std::collections:
 fn host(nth: u8) -> Host {
     Host {
         name: HostName::try_from(format!("h{nth}")).unwrap(),
-        addresses: vec![format!("192.168.0.{nth}").parse().unwrap(), format!("fd00::{nth}").parse().unwrap()],
+        // The fifth and sixth are behind a router.
+        addresses: if nth < 5 {
+            vec![format!("192.168.0.{nth}").parse().unwrap(), format!("fd00::{nth}").parse().unwrap()]
+        } else {
+            vec![format!("192.168.9.{nth}").parse().unwrap()]
+        },
         subnets: vec![net(&format!("10.{nth}.0.0/16")), net(&format!("fd00:{nth}::/64"))],
         key: None,
     }
@@ -84,7 +152,7 @@ fn net(text: &str) -> IpNet {
 
 fn link(name: &str, up: bool, addresses: &[&str]) -> Link {
     let addresses = addresses.iter().map(|address| address.parse().unwrap()).collect();
-    Link { name: name.to_owned(), up, enslaved: false, bridge: name != "eth0", addresses }
+    Link { name: name.to_owned(), up, bridge: name != "eth0", addresses, mtu: 1500, ..Link::default() }
 }
 
 /// A route to somewhere in or near the cluster, ours or not, right or not.
@@ -168,6 +236,7 @@ prop_compose! {
         forced in any::<bool>(),
         values in vec(select(vec!["0", "1"]), 16),
         docker in any_docker(),
+        tunnel in 0..5_u8,
     ) -> Observed {
         let links = BTreeMap::from([
             (1, link("lo", true, &["127.0.0.1/8"])),
@@ -180,11 +249,15 @@ prop_compose! {
                 routes.push(route);
             }
         }
+        let behind = Route { to: net("192.168.9.0/24"), kind: RouteKind::Unicast, via: Some("192.168.0.254".parse().unwrap()), dev: Some(2), src: None, metric: 0, protocol: 3 };
+        routes.push(behind);
         let names: Vec<String> = links.values().map(|link| link.name.clone()).collect();
         let sysctls = names.iter().flat_map(|name| Sysctl::of_link(name)).chain(Sysctl::of_host());
         let sysctls = sysctls.filter(|sysctl| forced || sysctl.name != Setting::ForceForwarding);
         let sysctls = sysctls.zip(values).map(|(sysctl, value)| (sysctl, value.to_owned())).collect();
-        Observed { links, routes, sysctls, table: None, docker: Some(docker), firewalld: None }
+        let mut kernel = Observed { links, routes, sysctls, docker: Some(docker), ..Observed::default() };
+        leave_tunnel(&mut kernel, tunnel);
+        kernel
     }
 }
 
@@ -194,20 +267,22 @@ fn cluster(hosts: u8) -> Cluster {
 
 proptest! {
     #[test]
-    fn after_the_plan_there_is_nothing_to_do(mut kernel in any_kernel(), hosts in 1..6_u8, later in 1..6_u8) {
+    fn after_the_plan_there_is_nothing_to_do(mut kernel in any_kernel(), hosts in 1..7_u8, later in 1..7_u8, carries in any::<bool>()) {
         // A table of another time, as a host has it that was changed meanwhile.
         let choices = Choices::default();
-        let earlier = desired(&cluster(later), &host(1), &choices, &kernel);
+        let earlier = desired(&cluster(later), &host(1), &choices, &kernel, &Reach::default());
         kernel.table = (later > 2).then_some(earlier.table);
         let before = kernel.clone();
+        let fifth = PeerReach { by_router: carries, ..PeerReach::default() };
+        let reach = Reach { peers: [(HostName::try_from("h5".to_owned()).unwrap(), fifth)].into() };
 
         let cluster = cluster(hosts);
-        let wanted = desired(&cluster, &host(1), &choices, &kernel);
+        let wanted = desired(&cluster, &host(1), &choices, &kernel, &reach);
         let first = plan(&wanted, &kernel);
         prop_assert_eq!(first.check(&wanted), Ok(()));
         apply(&first, &mut kernel);
 
-        let wanted = desired(&cluster, &host(1), &choices, &kernel);
+        let wanted = desired(&cluster, &host(1), &choices, &kernel, &reach);
         let second = plan(&wanted, &kernel);
         prop_assert!(second.is_empty(), "still to do: {:?}", second.steps);
 
@@ -216,14 +291,15 @@ proptest! {
     }
 
     #[test]
-    fn the_way_back_leads_to_the_beginning(mut kernel in any_kernel(), hosts in 1..6_u8) {
+    fn the_way_back_leads_to_the_beginning(mut kernel in any_kernel(), hosts in 1..7_u8) {
+        drop_tunnel(&mut kernel, Underlay::V4);
         kernel.routes.retain(|route| !route.is_ours());
         for chain in kernel.docker.iter_mut().flat_map(|docker| &mut docker.chains) {
             chain.rules.retain(|rule| !rule.contains("--comment byway "));
         }
         let before = kernel.clone();
         let cluster = cluster(hosts);
-        let wanted = desired(&cluster, &host(1), &Choices::default(), &kernel);
+        let wanted = desired(&cluster, &host(1), &Choices::default(), &kernel, &Reach::default());
         let up = plan(&wanted, &kernel);
         let mut memory = Memory::default();
         for step in &up.steps {

@@ -15,6 +15,9 @@ fn told(plan: &Plan) -> String {
     for step in &plan.steps {
         writeln!(text, "{step}").unwrap();
     }
+    for (host, path) in &plan.ways {
+        writeln!(text, "{host} is reached {path}: {}", path.because()).unwrap();
+    }
     for problem in &plan.problems {
         writeln!(text, "{problem}").unwrap();
     }

@@ -14,6 +14,7 @@ use netlink_packet_route::route::{RouteAddress, RouteAttribute, RouteHeader, Rou
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 
 use super::netlink::{Netlink, NetlinkError};
+use super::tunnel;
 
 /// The links with their addresses, by index.
 ///
@@ -45,9 +46,10 @@ fn link(entry: RouteNetlinkMessage) -> Option<(u32, Link)> {
     let RouteNetlinkMessage::NewLink(message) = entry else { return None };
     let up = message.header.flags.contains(LinkFlags::Up);
     let mut link = Link { up, ..Link::default() };
-    for attribute in message.attributes {
+    for attribute in &message.attributes {
         match attribute {
-            LinkAttribute::IfName(name) => link.name = name,
+            LinkAttribute::IfName(name) => link.name.clone_from(name),
+            LinkAttribute::Mtu(mtu) => link.mtu = *mtu,
             LinkAttribute::Controller(_) => link.enslaved = true,
             LinkAttribute::LinkInfo(parts) => {
                 link.bridge = parts.iter().any(|part| matches!(part, LinkInfo::Kind(InfoKind::Bridge)));
@@ -55,6 +57,7 @@ fn link(entry: RouteNetlinkMessage) -> Option<(u32, Link)> {
             _ => {}
         }
     }
+    link.tunnel = tunnel::tunnel(&link.name, &message);
     Some((message.header.index, link))
 }
 

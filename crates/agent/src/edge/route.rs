@@ -4,6 +4,7 @@ use std::net::IpAddr;
 
 use byway_fabric::observed::{PROTOCOL, Route, RouteKind};
 use byway_fabric::plan::Step;
+use byway_fabric::tunnel::Underlay;
 use netlink_packet_core::{NLM_F_CREATE, NLM_F_REPLACE};
 
 use super::look::already_gone;
@@ -76,7 +77,7 @@ fn write(deed: Deed, route: &Route, body: &mut Vec<u8>) -> u16 {
     // Family, length of the destination, of the source, TOS, table, protocol, scope, type; then the flags.
     let family = family(route.to.addr());
     body.extend([family, route.to.prefix_len(), 0, 0, libc::RT_TABLE_MAIN, PROTOCOL, scope, kind]);
-    body.extend([0; 4]);
+    body.extend(next_hop_flags(route).to_ne_bytes());
     write_address(libc::RTA_DST, route.to.addr(), body);
     write_attribute(libc::RTA_PRIORITY, &route.metric.to_ne_bytes(), body);
     if let Some(via) = route.via {
@@ -89,6 +90,14 @@ fn write(deed: Deed, route: &Route, body: &mut Vec<u8>) -> u16 {
         write_address(libc::RTA_PREFSRC, src, body);
     }
     deed.kind()
+}
+
+/// `linux/rtnetlink.h`; not in `libc`.
+const RTNH_F_ONLINK: u32 = 4;
+
+/// Our tunnels have no addresses, so no next hop looks like a neighbour there: that it is one is said.
+fn next_hop_flags(route: &Route) -> u32 {
+    if route.dev.and_then(Underlay::at).is_some() { RTNH_F_ONLINK } else { 0 }
 }
 
 fn family(address: IpAddr) -> u8 {

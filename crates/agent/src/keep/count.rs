@@ -48,7 +48,7 @@ pub(super) fn wake(numbers: &mut Numbers, wake: &Wake) {
         Wake::Store => numbers.heard(Source::Inventory),
         Wake::Timer => numbers.heard(Source::Timer),
         Wake::Ask(_) => numbers.heard(Source::Command),
-        Wake::Alive | Wake::Stop(_) => {}
+        Wake::Ways(_) | Wake::Alive | Wake::Stop(_) => {}
     }
 }
 

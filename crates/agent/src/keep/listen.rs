@@ -1,8 +1,10 @@
 //! Everything that can wake the agent, as one closed list.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use byway_fabric::cluster::HostName;
 use byway_fabric::firewalld::Firewalld;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, watch};
@@ -33,6 +35,8 @@ pub(super) enum Wake {
     Store,
     /// Nothing happened for long enough, or something failed.
     Timer,
+    /// Routers were found to carry packets of containers to these peers, and to no others.
+    Ways(BTreeSet<HostName>),
     /// A command asks.
     Ask(Ask),
     /// The watchdog wants to hear from us.
@@ -52,6 +56,7 @@ pub(super) struct Ears {
     asked: mpsc::Receiver<Ask>,
     docker: watch::Receiver<Option<Engine>>,
     firewalld: watch::Receiver<Option<Firewalld>>,
+    ways: watch::Receiver<BTreeSet<HostName>>,
     watchdog: Option<Interval>,
     hangup: Signal,
     terminate: Signal,
@@ -59,7 +64,11 @@ pub(super) struct Ears {
 }
 
 impl Ears {
-    pub(super) fn open(settings: &Settings, asked: mpsc::Receiver<Ask>) -> Result<Self, AgentError> {
+    pub(super) fn open(
+        settings: &Settings,
+        asked: mpsc::Receiver<Ask>,
+        ways: watch::Receiver<BTreeSet<HostName>>,
+    ) -> Result<Self, AgentError> {
         let listen = |what: &str| {
             let what = what.to_owned();
             move |cause: io::Error| AgentError::Listen { what, cause }
@@ -77,6 +86,7 @@ impl Ears {
             asked,
             docker,
             firewalld,
+            ways,
             // Twice as often as it must be, so that one late wake is no death.
             watchdog: sd_notify::watchdog_enabled().map(|every| tokio::time::interval(every / 2)),
             hangup: signal(SignalKind::hangup()).map_err(listen("SIGHUP"))?,
@@ -101,6 +111,7 @@ impl Ears {
             asked,
             docker,
             firewalld,
+            ways,
             watchdog,
             hangup,
             terminate,
@@ -120,6 +131,7 @@ impl Ears {
             () = told(store) => Wake::Store,
             Ok(()) = docker.changed() => Wake::Docker(docker.borrow_and_update().clone()),
             Ok(()) = firewalld.changed() => Wake::Firewalld(firewalld.borrow_and_update().clone()),
+            Ok(()) = ways.changed() => Wake::Ways(ways.borrow_and_update().clone()),
             Some(ask) = asked.recv() => Wake::Ask(ask),
             () = tick(watchdog) => Wake::Alive,
             _ = hangup.recv() => Wake::Store,

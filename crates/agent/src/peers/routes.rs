@@ -42,7 +42,12 @@ async fn tell_hello(State(door): State<Arc<Door>>) -> Json<Hello> {
 }
 
 fn hello(door: &Door) -> Hello {
-    Hello { host: door.known().me.name.clone(), version: env!("CARGO_PKG_VERSION").to_owned(), api: API }
+    Hello {
+        host: door.known().me.name.clone(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        api: API,
+        speaks_as: Vec::new(),
+    }
 }
 
 async fn no_such_path(method: Method, uri: Uri) -> Response {
@@ -59,7 +64,7 @@ async fn agree(State(door): State<Arc<Door>>, request: Request, next: Next) -> R
         Some(Some(version)) if (API.0..=API.1).contains(&version) => next.run(request).await,
         Some(_) => {
             let agent = request.headers().get(header::USER_AGENT).and_then(|value| value.to_str().ok());
-            let Hello { host, version, api } = hello(&door);
+            let Hello { host, version, api, .. } = hello(&door);
             let asked = request
                 .headers()
                 .get(API_HEADER)

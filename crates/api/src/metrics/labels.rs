@@ -59,6 +59,8 @@ labels! {
         Table = "table",
         /// A kernel setting.
         Setting = "setting",
+        /// A tunnel to peers behind routers, or what it knows of one.
+        Tunnel = "tunnel",
         /// Our rule in a chain that Docker shares.
         DockerChain = "docker-chain",
     }
@@ -75,6 +77,8 @@ labels! {
         Table = "table",
         /// A kernel setting was not what it should be.
         Setting = "setting",
+        /// A tunnel was missing, wrong, or did not know what it must.
+        Tunnel = "tunnel",
         /// Our rule was missing or out of its place in a chain of Docker's.
         DockerChain = "docker-chain",
         /// More than one of these at once.
@@ -103,6 +107,10 @@ impl Thing {
             | Step::DelTable { .. } => Self::Table,
             Step::MendChain { .. } => Self::DockerChain,
             Step::PutSysctl { .. } => Self::Setting,
+            Step::PutTunnel { .. }
+            | Step::PutEntry { .. }
+            | Step::DelEntry { .. }
+            | Step::DelTunnel { .. } => Self::Tunnel,
             Step::PutRoute { .. } | Step::DelRoute { .. } => Self::Route,
         }
     }
@@ -118,6 +126,7 @@ impl Cause {
             Thing::Route => Self::Route,
             Thing::Table => Self::Table,
             Thing::Setting => Self::Setting,
+            Thing::Tunnel => Self::Tunnel,
             Thing::DockerChain => Self::DockerChain,
         };
         Some(if things.all(|thing| thing == first) { one } else { Self::Several })

@@ -13,6 +13,7 @@ use super::{
 };
 use crate::cluster::{BadHostName, HostName};
 use crate::mistake::Mistakes;
+use crate::path::Tunnels;
 use crate::toml_text::{self, Reading, nearest, quoted};
 
 /// What one source says; it may say nothing.
@@ -44,6 +45,8 @@ pub struct Layer {
     pub uplink: Option<Setting<String>>,
     /// See [`Key::Bridges`].
     pub bridges: Option<Setting<Vec<String>>>,
+    /// See [`Key::Tunnel`].
+    pub tunnel: Option<Setting<Tunnels>>,
     /// See [`Key::Networks`].
     pub networks: Option<Setting<Vec<String>>>,
     /// See [`Key::DockerSocket`].
@@ -150,6 +153,7 @@ impl Layer {
             addresses: self.addresses.or(weaker.addresses),
             uplink: self.uplink.or(weaker.uplink),
             bridges: self.bridges.or(weaker.bridges),
+            tunnel: self.tunnel.or(weaker.tunnel),
             networks: self.networks.or(weaker.networks),
             docker_socket: self.docker_socket.or(weaker.docker_socket),
             run_dir: self.run_dir.or(weaker.run_dir),
@@ -181,6 +185,7 @@ impl Layer {
             Key::Addresses => self.addresses = Some(setting(words(text, &ADDRESSES)?, origin)),
             Key::Uplink => self.uplink = Some(setting(value::interface(text)?, origin)),
             Key::Bridges => self.bridges = Some(setting(words(text, &BRIDGES)?, origin)),
+            Key::Tunnel => self.tunnel = Some(setting(text.parse()?, origin)),
             Key::Networks => self.networks = Some(setting(words(text, &NETWORKS)?, origin)),
             Key::DockerSocket => self.docker_socket = Some(setting(value::path(text, &origin)?, origin)),
             Key::RunDir => self.run_dir = Some(setting(value::run_dir(text, &origin)?, origin)),

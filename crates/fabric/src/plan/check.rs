@@ -5,6 +5,7 @@ use std::fmt;
 use super::{Plan, Step};
 use crate::desired::{Desired, holder};
 use crate::observed::{Route, RouteKind};
+use crate::tunnel::{Entry, Underlay};
 
 /// What a plan must never do.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -15,6 +16,10 @@ pub enum Violation {
     DeletesForeign(String),
     /// A route goes before its successor has come.
     DeletesBeforePut(String),
+    /// A route through a tunnel that is not ready for it.
+    PutsRouteNowhere(String),
+    /// A tunnel is made or told something after routes were put, or goes before the last route.
+    TunnelOutOfTurn(String),
 }
 
 impl fmt::Display for Violation {
@@ -23,6 +28,8 @@ impl fmt::Display for Violation {
             Self::PutsRouteElsewhere(what) => write!(f, "{what}, which is not a subnet of a peer"),
             Self::DeletesForeign(what) => write!(f, "{what}, which is not ours"),
             Self::DeletesBeforePut(what) => write!(f, "{what} before its successor is there"),
+            Self::PutsRouteNowhere(what) => write!(f, "{what}, of which the tunnel knows nothing"),
+            Self::TunnelOutOfTurn(what) => write!(f, "{what} out of its turn"),
         }
     }
 }
@@ -33,7 +40,7 @@ impl Plan {
     /// # Errors
     /// The first that was found.
     pub fn check(&self, desired: &Desired) -> Result<(), Violation> {
-        let mut deleted = false;
+        let (mut put, mut deleted, mut closed) = (false, false, false);
         for step in &self.steps {
             match step {
                 Step::PutRoute { route, .. }
@@ -42,6 +49,17 @@ impl Plan {
                     return Err(Violation::PutsRouteElsewhere(step.what()));
                 }
                 Step::PutRoute { .. } if deleted => return Err(Violation::DeletesBeforePut(step.what())),
+                Step::PutRoute { route, .. } if !has_its_tunnel(route, desired) => {
+                    return Err(Violation::PutsRouteNowhere(step.what()));
+                }
+                Step::PutTunnel { .. } | Step::PutEntry { .. } if put || deleted => {
+                    return Err(Violation::TunnelOutOfTurn(step.what()));
+                }
+                Step::PutRoute { .. } | Step::DelRoute { .. } if closed => {
+                    return Err(Violation::TunnelOutOfTurn(step.what()));
+                }
+                Step::DelTunnel { .. } | Step::DelEntry { .. } => closed = true,
+                Step::PutRoute { .. } => put = true,
                 Step::DelRoute { route, .. } if !route.is_ours() => {
                     return Err(Violation::DeletesForeign(step.what()));
                 }
@@ -57,6 +75,17 @@ impl Plan {
 fn reserves(route: &Route, desired: &Desired) -> bool {
     let is_last = route.is_reservation() && route.kind == RouteKind::Unreachable && route.via.is_none();
     is_last && desired.owners.contains_key(&route.to)
+}
+
+/// Whether a route leaves by something else than a tunnel, or the tunnel is to know its next hop.
+fn has_its_tunnel(route: &Route, desired: &Desired) -> bool {
+    let Some(underlay) = route.dev.and_then(Underlay::at) else { return true };
+    let entries = desired.tunnels.get(&underlay).into_iter().flat_map(|tunnel| tunnel.entries.keys());
+    let mut hops = entries.filter_map(|entry| match entry {
+        Entry::Neighbour { address, .. } => Some(*address),
+        Entry::Forward { .. } => None,
+    });
+    hops.any(|hop| route.via == Some(hop))
 }
 
 fn leads_to_a_peer(route: &Route, desired: &Desired) -> bool {

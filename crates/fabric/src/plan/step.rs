@@ -10,6 +10,7 @@ use crate::docker::rules::Place;
 use crate::observed::{METRIC, Observed, Route, protocol_name};
 use crate::sysctl::Sysctl;
 use crate::table::{Element, TABLE, Table, list};
+use crate::tunnel::{Entry, Tunnel, Underlay};
 
 /// One change to a host.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -43,6 +44,44 @@ pub enum Step {
         delete: Vec<String>,
         /// Where to insert our accept after that, from 1.
         insert: Option<usize>,
+        /// Why.
+        because: String,
+    },
+    /// Makes the device of a tunnel, or sets it right.
+    PutTunnel {
+        /// Which.
+        underlay: Underlay,
+        /// What it is to be.
+        tunnel: Tunnel,
+        /// The largest packet that fits, in bytes.
+        mtu: u32,
+        /// How.
+        making: Making,
+        /// Why.
+        because: String,
+    },
+    /// Tells a tunnel of a peer; takes the place of another entry for the same.
+    PutEntry {
+        /// Which tunnel.
+        underlay: Underlay,
+        /// What it is told.
+        entry: Entry,
+        /// Why.
+        because: String,
+    },
+    /// Has a tunnel forget what it was told.
+    DelEntry {
+        /// Which tunnel.
+        underlay: Underlay,
+        /// What it was told.
+        entry: Entry,
+        /// Why.
+        because: String,
+    },
+    /// Deletes the device of a tunnel, with all that goes through it.
+    DelTunnel {
+        /// Which.
+        underlay: Underlay,
         /// Why.
         because: String,
     },
@@ -91,6 +130,18 @@ pub enum Step {
     },
 }
 
+/// How the device of a tunnel comes to be what it should be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Making {
+    /// It is not there.
+    New,
+    /// It is there, and cannot be changed to what it should be: it is deleted first.
+    Anew,
+    /// It is there and gets its size, and is switched on.
+    Mend,
+}
+
 /// At most this many members are named in a sentence.
 const NAMED_ELEMENTS_MAX: usize = 4;
 
@@ -123,6 +174,14 @@ impl Step {
                 let verb = if insert.is_some() { "put accept into" } else { "del accept from" };
                 format!("{verb} {} {place}", if *ipv6 { "ip6tables" } else { "iptables" })
             }
+            Self::PutTunnel { underlay, tunnel, mtu, .. } => {
+                let local = tunnel.local.map_or_else(String::new, |local| format!(" from {local}"));
+                let Tunnel { id, port, .. } = tunnel;
+                format!("put tunnel {}{local} (id {id}, UDP port {port}, {mtu} bytes)", underlay.device())
+            }
+            Self::PutEntry { underlay, entry, .. } => format!("put {entry} into {}", underlay.device()),
+            Self::DelEntry { underlay, entry, .. } => format!("del {entry} from {}", underlay.device()),
+            Self::DelTunnel { underlay, .. } => format!("del tunnel {}", underlay.device()),
             Self::PutSysctl { sysctl, from, to, .. } => format!("put {sysctl} = {to} (was {from})"),
             Self::PutRoute { text, .. } => format!("put route {text}"),
             Self::DelRoute { text, .. } => format!("del route {text}"),
@@ -138,6 +197,10 @@ impl Step {
             Self::PutTable { because, .. }
             | Self::PutElements { because, .. }
             | Self::MendChain { because, .. }
+            | Self::PutTunnel { because, .. }
+            | Self::PutEntry { because, .. }
+            | Self::DelEntry { because, .. }
+            | Self::DelTunnel { because, .. }
             | Self::PutSysctl { because, .. }
             | Self::PutRoute { because, .. }
             | Self::DelRoute { because, .. }

@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Plan, Step};
+use super::{Plan, Step, tunnel};
 use crate::observed::Observed;
 use crate::problem::{Problem, ProblemKind};
 use crate::sysctl::{Setting, Sysctl};
+use crate::tunnel::Underlay;
 
 /// What was there before us.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -35,7 +36,8 @@ impl Memory {
     /// Returns whether there was something new to remember.
     pub fn note(&mut self, step: &Step, observed: &Observed) -> bool {
         let Step::PutSysctl { sysctl, from, to, .. } = step else { return false };
-        if self.sysctls.contains_key(sysctl) {
+        // The settings of our own tunnels go with them.
+        if self.sysctls.contains_key(sysctl) || Underlay::named(&sysctl.scope).is_some() {
             return false;
         }
         let host_forwarded = forwards(observed, &whole_host(sysctl));
@@ -46,13 +48,15 @@ impl Memory {
 
 /// Decides how to take everything of ours out.
 ///
-/// Routes go first, then the settings are put back, the table goes last: nothing is forwarded without it.
+/// Routes go first, tunnels after them, then the settings are put back, the table goes last: nothing is forwarded without it.
 #[must_use]
 pub fn take_down(memory: &Memory, observed: &Observed) -> Plan {
     let because = || "byway goes".to_owned();
     let ours = observed.routes.iter().filter(|route| route.is_ours());
     let mut steps: Vec<Step> = ours.map(|route| Step::del_route(route, observed, because())).collect();
     steps.extend(super::chain::take_out(observed));
+    let tunnels = Underlay::ALL.into_iter();
+    steps.extend(tunnels.filter_map(|underlay| tunnel::take_out(underlay, observed, "byway goes")));
     let mut problems = Vec::new();
     for (sysctl, before) in &memory.sysctls {
         match put_back(sysctl, before, observed) {
@@ -63,7 +67,7 @@ pub fn take_down(memory: &Memory, observed: &Observed) -> Plan {
     if observed.table.is_some() {
         steps.push(Step::DelTable { because: because() });
     }
-    Plan { path: super::path(observed), steps, problems }
+    Plan { path: super::path(observed), ways: BTreeMap::new(), steps, problems }
 }
 
 /// The step that puts a setting back; none if it is back already or has gone with its interface; a problem if

@@ -33,6 +33,8 @@ pub(super) fn table_text(picture: &Picture<'_>, cluster: &Cluster) -> Result<Str
         inside,
         local: picture.host.subnets.iter().copied().collect(),
         peers: peers.flat_map(|host| host.subnets.iter().copied()).collect(),
+        // Nor which peers are behind routers: a file has no tunnels.
+        ends: BTreeSet::new(),
     };
     Ok(table(&members).replace_script())
 }

@@ -4,7 +4,11 @@
 //! host docker41 at 192.168.199.41 holds 172.41.0.0/16
 //! me docker41
 //! uplink eth0 | bridge br7                        (what the operator fixed)
-//! link eth0 192.168.199.41/24                     (`down`, `port`, `bridge` after the name where it is so)
+//! gone docker42 because its host is off             (tried, and nothing arrives there)
+//! by-router docker42                                (tried, and the routers between carry containers' packets)
+//! tunnels never                                   (what the operator wants; else `auto`)
+//! link eth0 192.168.199.41/24                     (`down`, `port`, `bridge`, `mtu=9000` after the name where it is so)
+//! tunnel as wanted                                (or `as wanted but down`, `mtu`, `port`, `entry`: what is wrong; `but for nobody`: is there)
 //! route 10.0.0.0/8 via 192.168.199.1 dev eth0 metric 100 proto static
 //! sysctl net.ipv4.conf.eth0.forwarding = 0
 //! table as wanted
@@ -26,14 +30,16 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use byway_fabric::cluster::{Cluster, Host, HostName};
-use byway_fabric::desired::{Choices, Desired, desired};
+use byway_fabric::desired::{Choices, Desired, WantedTunnel, desired};
 use byway_fabric::docker::rules::{Place, accept};
 use byway_fabric::docker::{
     Backend, Endpoint, Engine, Flavour, Network, RawDrop, Seen, SeenChain, Version, Walls,
 };
 use byway_fabric::firewalld::{Firewalld, Policy, Zone};
 use byway_fabric::observed::{Link, METRIC, Observed, PROTOCOL, Route, RouteKind};
+use byway_fabric::reach::{PeerReach, Reach};
 use byway_fabric::sysctl::{Setting, Sysctl};
+use byway_fabric::tunnel::{DUMMY, Entry, Mac, TUNNEL_PORT, Tunnel, Underlay};
 use ipnet::IpNet;
 
 /// What a story begins with.
@@ -43,7 +49,10 @@ pub(crate) struct Scene {
     pub(crate) me: Option<HostName>,
     pub(crate) choices: Choices,
     pub(crate) observed: Observed,
+    pub(crate) reach: Reach,
     table_as_wanted: bool,
+    /// Our tunnels are there, with what is wrong about them.
+    tunnels_as_wanted: Option<String>,
     old_kernel: bool,
     /// What is missing of Docker's own rules, of IPv6 or not.
     gaps: Vec<(bool, Vec<String>)>,
@@ -58,7 +67,11 @@ impl Scene {
                 "host" => scene.cluster.hosts.push(host(&words[1..])),
                 "me" => scene.me = Some(name(words[1])),
                 "uplink" => scene.choices.uplink = Some(words[1].to_owned()),
+                "tunnels" => scene.choices.tunnels = words[1].parse().expect("auto or never"),
+                "tunnel" => scene.tunnels_as_wanted = Some(words.get(3..).unwrap_or_default().join(" ")),
                 "bridge" => scene.choices.bridges.push(words[1].to_owned()),
+                "gone" => scene.reach(words[1]).gone = Some(words[3..].join(" ")),
+                "by-router" => scene.reach(words[1]).by_router = true,
                 "link" => scene.link(&words[1..]),
                 "route" => {
                     let route = scene.route(&words[1..]);
@@ -87,11 +100,56 @@ impl Scene {
     }
 
     pub(crate) fn desired(&self) -> Desired {
-        desired(&self.cluster, self.me(), &self.choices, &self.observed)
+        desired(&self.cluster, self.me(), &self.choices, &self.observed, &self.reach)
+    }
+
+    fn reach(&mut self, peer: &str) -> &mut PeerReach {
+        self.reach.peers.entry(name(peer)).or_default()
+    }
+
+    /// Makes the tunnels that should be there, not as they should be.
+    fn make_tunnels(&mut self, wrong: &str) {
+        let mut desired = self.desired().tunnels;
+        if wrong == "but for nobody" {
+            let before = WantedTunnel {
+                tunnel: Tunnel::of(&self.me().name, self.me().addresses[0]),
+                mtu: 1450,
+                uplink: 1,
+                entries: [].into(),
+            };
+            desired = [(Underlay::V4, before)].into();
+        }
+        for (underlay, wanted) in desired {
+            let mut link = Link {
+                name: underlay.device().to_owned(),
+                up: wrong != "but down",
+                mtu: if wrong == "but mtu" { 1500 } else { wanted.mtu },
+                tunnel: Some(wanted.tunnel),
+                addresses: vec![DUMMY.into()],
+                ..Link::default()
+            };
+            link.tunnel.as_mut().unwrap().port = if wrong == "but port" { 4789 } else { TUNNEL_PORT };
+            self.observed.links.insert(underlay.index(), link);
+            let mut entries: BTreeSet<Entry> = wanted.entries.into_keys().collect();
+            if wrong == "but entry" {
+                entries.pop_first();
+                let away = "192.0.2.1".parse().unwrap();
+                entries.insert(Entry::Forward { mac: Mac([2, 0, 0, 0, 0, 1]), to: away });
+            }
+            self.observed.entries.insert(underlay, entries);
+            let loose = Sysctl::v4(underlay.device(), Setting::RpFilter);
+            self.observed.sysctls.insert(loose, "2".to_owned());
+            for sysctl in Sysctl::of_link(underlay.device()) {
+                self.observed.sysctls.entry(sysctl).or_insert_with(|| "1".to_owned());
+            }
+        }
     }
 
     fn finish(&mut self) {
         self.raise_walls();
+        if let Some(wrong) = self.tunnels_as_wanted.clone() {
+            self.make_tunnels(&wrong);
+        }
         let names: Vec<String> = self.observed.links.values().map(|link| link.name.clone()).collect();
         for sysctl in names.iter().flat_map(|name| Sysctl::of_link(name)).chain(Sysctl::of_host()) {
             if !(self.old_kernel && sysctl.name == Setting::ForceForwarding) {
@@ -225,12 +283,13 @@ impl Scene {
 
     fn link(&mut self, words: &[&str]) {
         let index = u32::try_from(self.observed.links.len() + 1).unwrap();
-        let mut link = Link { name: words[0].to_owned(), up: true, ..Link::default() };
+        let mut link = Link { name: words[0].to_owned(), up: true, mtu: 1500, ..Link::default() };
         for word in &words[1..] {
             match *word {
                 "down" => link.up = false,
                 "port" => link.enslaved = true,
                 "bridge" => link.bridge = true,
+                word if word.starts_with("mtu=") => link.mtu = word[4..].parse().expect("bytes"),
                 address => link.addresses.push(address.parse().expect("an address with a length")),
             }
         }
@@ -270,6 +329,9 @@ impl Scene {
             match pair[0] {
                 "via" => route.via = address(),
                 "src" => route.src = address(),
+                "dev" if Underlay::named(pair[1]).is_some() => {
+                    route.dev = Underlay::named(pair[1]).map(Underlay::index);
+                }
                 "dev" => {
                     route.dev = self.observed.links.iter().find(|(_, l)| l.name == pair[1]).map(|(i, _)| *i);
                 }

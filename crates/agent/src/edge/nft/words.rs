@@ -126,6 +126,9 @@ fn operand(value: &Value) -> Option<String> {
     if let Some(word) = value.as_str() {
         return Some(word.to_owned());
     }
+    if let Some(number) = value.as_u64() {
+        return Some(number.to_string());
+    }
     if let Some(words) = value.as_array().or_else(|| value["set"].as_array()) {
         let mut words: Vec<&str> = words.iter().map(Value::as_str).collect::<Option<_>>()?;
         words.sort_unstable();

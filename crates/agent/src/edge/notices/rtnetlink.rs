@@ -1,6 +1,7 @@
 //! Notices of rtnetlink: which of them mean "look again", and which tell that somebody touched our routes.
 
 use byway_fabric::observed::PROTOCOL;
+use byway_fabric::tunnel::Underlay;
 use netlink_packet_core::{NetlinkMessage, NetlinkPayload};
 use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::route::RouteMessage;
@@ -9,13 +10,19 @@ use super::{Notice, Reader, Touch};
 use crate::edge::look::from_message;
 use crate::edge::netlink::Messages;
 
-/// `RTNLGRP_*` of `linux/rtnetlink.h`: links, IPv4 addresses, IPv4 routes, IPv6 addresses, IPv6 routes,
+/// `RTNLGRP_*` of `linux/rtnetlink.h`: links, neighbours, IPv4 addresses, IPv4 routes, IPv6 addresses, IPv6 routes,
 /// IPv4 and IPv6 "netconf" (forwarding and its like, per interface).
-pub(super) const GROUPS: [u32; 7] = [1, 5, 7, 9, 11, 24, 25];
+pub(super) const GROUPS: [u32; 8] = [1, 3, 5, 7, 9, 11, 24, 25];
 
 /// The route messages have their kind in the netlink header; we only decode those.
 const RTM_NEWROUTE: u16 = 24;
 const RTM_DELROUTE: u16 = 25;
+
+/// Of neighbours only those of our tunnels matter; on a busy host others come and go all the time.
+const RTM_NEWNEIGH: u16 = 28;
+const RTM_GETNEIGH: u16 = 30;
+/// Where `struct ndmsg` has the index of the link, behind the header of the message.
+const NEIGHBOUR_LINK: std::ops::Range<usize> = 20..24;
 
 /// Every datagram stands for itself.
 #[derive(Debug)]
@@ -27,6 +34,7 @@ impl Reader for Routes {
             .into_iter()
             .filter_map(|(kind, bytes)| match kind {
                 RTM_NEWROUTE | RTM_DELROUTE => route(bytes),
+                RTM_NEWNEIGH..=RTM_GETNEIGH => neighbour(bytes),
                 _ => Some(Notice::Kernel),
             })
             .collect();
@@ -48,6 +56,12 @@ fn split(datagram: &[u8]) -> Vec<(u16, &[u8])> {
         rest = &rest[length.next_multiple_of(4).min(rest.len())..];
     }
     messages
+}
+
+/// What a notice of a neighbour means: nothing if it is on no tunnel of ours.
+fn neighbour(bytes: &[u8]) -> Option<Notice> {
+    let index = bytes.get(NEIGHBOUR_LINK)?.try_into().ok().map(u32::from_ne_bytes)?;
+    Underlay::at(index).map(|_| Notice::Kernel)
 }
 
 /// What a route notice means: nothing if it is about a clone or another table.
@@ -165,6 +179,18 @@ mod tests {
             &[all.concat(), route(RTM_DELROUTE, 0, 254, PROTOCOL), all.concat()].concat(),
             "Kernel, deleted the route to 172.42.0.0/16 by the kernel, Kernel",
         );
+    }
+
+    #[test]
+    fn neighbours_are_a_reason_to_look_on_our_tunnels_only() {
+        let at = |index: u32| {
+            let body = [&[2, 0, 0, 0][..], &index.to_ne_bytes(), &[0; 4]].concat();
+            message(RTM_NEWNEIGH, 0, &body)
+        };
+        check(&at(Underlay::V4.index()), "Kernel");
+        check(&[at(2), at(Underlay::V6.index())].concat(), "Kernel");
+        check(&at(2), "");
+        check(&message(RTM_NEWNEIGH, 0, &[2, 0]), "");
     }
 
     #[test]
