@@ -172,7 +172,7 @@ fn address(nth: usize) -> String {
 
 /// Byway's routes of a host: to where, by whom.
 fn routes(lab: &Lab, host: &str) -> Vec<(String, String)> {
-    let text = run(lab, host, "ip route show proto byway type unicast");
+    let text = run(lab, host, "ip route show proto 172 type unicast");
     let words = text.lines().map(|line| line.split(' ').collect::<Vec<_>>());
     words.map(|words| (words[0].to_owned(), words[2].to_owned())).collect()
 }
