@@ -8,6 +8,7 @@ pub mod counters;
 pub mod daemon_options;
 pub mod docker;
 pub mod drops;
+pub mod echo;
 pub mod fib;
 pub mod firewalld;
 pub mod inventory_file;

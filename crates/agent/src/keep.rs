@@ -26,7 +26,6 @@ use byway_fabric::cluster::HostName;
 use byway_fabric::desired::{Choices, desired};
 use byway_fabric::firewalld::Firewalld;
 use byway_fabric::plan::{Step, plan, take_down};
-use byway_fabric::reach::Reach;
 use byway_fabric::table::Table;
 use jiff::Timestamp;
 use tokio::sync::mpsc;
@@ -36,6 +35,7 @@ use crate::edge::notices::{Notice, Touch};
 use crate::edge::only_one::OnlyOne;
 use crate::edge::{privileges, protocol_name};
 use crate::error::{AgentError, chain};
+use crate::health::{Asker, Book, Trials};
 use crate::key;
 use crate::metrics::{Listening, Metrics};
 use crate::peers::{self, Known, Peers};
@@ -71,6 +71,8 @@ pub struct Settings {
     pub port: u16,
     /// The TCP address at which the metrics can be read; none means only on the local socket.
     pub metrics: Option<SocketAddr>,
+    /// Whether peers are tried, and the routes of those that are gone refuse packets.
+    pub health: bool,
     /// The safety net: how long the agent goes without a look.
     pub look_every: Duration,
     /// Whether the agent only looks and answers, and changes nothing on this host.
@@ -86,9 +88,10 @@ pub async fn run(settings: Settings) -> Result<(), AgentError> {
     let _only_one = OnlyOne::take(&settings.run_dir)?;
     let (asks, asked) = mpsc::channel(serve::ASKS_MAX);
     // The ears come before the first look: what changes after the look is heard.
-    let mut ears = Ears::open(&settings, asked)?;
-    let mut keeper = Keeper::start(settings)?;
-    let desk = Desk { status: keeper.status.clone(), asks, metrics: keeper.metrics.clone() };
+    let book = Book::default();
+    let mut ears = Ears::open(&settings, asked, book.listen())?;
+    let mut keeper = Keeper::start(settings, book)?;
+    let desk = keeper.desk(asks);
     let server = serve::start(&keeper.settings.run_dir, desk.clone())?;
     keeper.let_peers_ask(desk);
     keeper.let_metrics_be_read();
@@ -110,6 +113,7 @@ pub async fn run(settings: Settings) -> Result<(), AgentError> {
                 keeper.world.hear_docker(engine);
                 keeper.converge(Instant::now(), Why::Doubt).await;
             }
+            Wake::Health => keeper.converge(Instant::now(), Why::Health).await,
             Wake::Firewalld(firewalld) => keeper.hear_firewalld(firewalld).await,
             Wake::Inventory => keeper.reread_inventory().await,
             Wake::Timer => {
@@ -139,6 +143,7 @@ pub async fn run(settings: Settings) -> Result<(), AgentError> {
             Wake::Alive => say::alive(),
             Wake::Stop(signal) => {
                 tracing::info!(signal, "stopping; routes and rules stay, `byway down` takes them out");
+                keeper.refuse_nobody().await;
                 break;
             }
         }
@@ -163,11 +168,13 @@ struct Keeper {
     peers: Option<Peers>,
     metrics: Metrics,
     listening: Option<Listening>,
+    book: Book,
+    trials: Option<Trials>,
     ready: bool,
 }
 
 impl Keeper {
-    fn start(settings: Settings) -> Result<Self, AgentError> {
+    fn start(settings: Settings, book: Book) -> Result<Self, AgentError> {
         let now = Timestamp::now();
         let mut state = State::load(&settings.state_dir)?;
         let store = Store::open(&settings.inventory, &settings.host, state.content.inventory.as_ref(), now)?;
@@ -192,11 +199,25 @@ impl Keeper {
         });
         let (world, damper) = (World::open()?, Damper::new(settings.look_every, Instant::now()));
         let status = Arc::default();
-        let (peers, listening, ready) = (None, None, false);
-        Ok(Self { settings, world, store, state, damper, status, agent, peers, metrics, listening, ready })
+        let (peers, listening, trials, ready) = (None, None, None, false);
+        Ok(Self {
+            settings,
+            world,
+            store,
+            state,
+            damper,
+            status,
+            agent,
+            peers,
+            metrics,
+            listening,
+            book,
+            trials,
+            ready,
+        })
     }
 
-    /// Opens the door for other hosts. Whatever is wrong with it is told in the status.
+    /// Opens the door for other hosts, and begins to try them. Whatever is wrong with it is told in the status.
     fn let_peers_ask(&mut self, desk: Desk) {
         let identity = key::load_or_make(&self.settings.state_dir).map(|(identity, is_new)| {
             if is_new {
@@ -208,11 +229,41 @@ impl Keeper {
         let docker = self.settings.docker.clone();
         let routes = |door: &Arc<_>| peers::routes(door, desk, docker);
         self.peers = Some(Peers::start(identity, self.settings.port, known, routes));
+        self.try_peers();
     }
 
     /// Lets the metrics be read over TCP, where the operator wants it.
     fn let_metrics_be_read(&mut self) {
         self.listening = self.settings.metrics.map(|at| Listening::start(at, self.metrics.clone()));
+    }
+
+    fn desk(&self, asks: mpsc::Sender<Ask>) -> Desk {
+        let (status, metrics, book) = (self.status.clone(), self.metrics.clone(), self.book.clone());
+        Desk { status, asks, metrics, book }
+    }
+
+    /// Begins to try the peers, where the operator has not forbidden it.
+    fn try_peers(&mut self) {
+        if self.settings.health {
+            // Whatever is wrong with the key is told by those who let others ask.
+            let identity = key::load_or_make(&self.settings.state_dir).ok().map(|(identity, _)| identity);
+            self.trials = Trials::start(self.book.clone(), Asker::new(identity, self.settings.port));
+        }
+    }
+
+    /// At rest all routes are there by which peers can be tried.
+    fn tell_whom_to_try(&self, findings: &Findings) {
+        if self.trials.is_some() {
+            self.book.learn(self.store.cluster(), &self.settings.host, findings);
+        }
+    }
+
+    /// Nobody watches from now on, so no route may go on refusing packets: whoever comes back would stay refused.
+    async fn refuse_nobody(&mut self) {
+        self.trials = None;
+        if self.book.close() {
+            self.converge(Instant::now(), Why::Health).await;
+        }
     }
 
     fn known(&self) -> Known {
@@ -324,10 +375,12 @@ impl Keeper {
     async fn round(&mut self, deeds: &mut Deeds) -> Result<bool, AgentError> {
         let findings = self.look().await?;
         let at_rest = findings.plan.is_empty();
-        self.publish(&findings);
         if at_rest || self.settings.hands_off {
+            self.tell_whom_to_try(&findings);
+            self.publish(&findings);
             return Ok(true);
         }
+        self.publish(&findings);
         self.remember(&findings)?;
         let done = self.world.apply(&findings.plan).await;
         let outcome = self.world.take_done();
@@ -363,7 +416,7 @@ impl Keeper {
             self.store.me(),
             &self.settings.choices,
             &observed,
-            &Reach::default(),
+            &self.book.reach(),
         );
         let plan = plan(&desired, &observed);
         plan.check(&desired).map_err(|violation| AgentError::BadPlan(violation.to_string()))?;
@@ -423,7 +476,11 @@ impl Keeper {
 
     fn publish(&self, findings: &Findings) {
         let mut status = report::status(&self.store, findings, Some(self.agent.clone()));
+        if self.trials.is_some() {
+            status.hosts.iter_mut().for_each(|host| host.health = self.book.tell(&host.name));
+        }
         if let Some(peers) = &self.peers {
+            peers.speak_as(report::speaks_as(findings));
             status.problems.extend(peers.problems());
             status.peers = Some(peers.status());
         }

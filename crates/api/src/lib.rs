@@ -4,6 +4,7 @@
 //! This room does not know how anything is found out or done.
 
 pub mod client;
+mod health;
 mod http;
 pub mod identity;
 pub mod metrics;
@@ -14,6 +15,7 @@ use byway_fabric::cluster::{Cluster, HostName, PublicKey};
 use byway_fabric::docker::Endpoint;
 use byway_fabric::plan::Plan;
 use byway_fabric::problem::Problem;
+pub use health::{AgentHealth, HealthTurn, PeerHealth};
 use ipnet::IpNet;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -33,6 +35,8 @@ pub mod path {
     pub const METRICS: &str = "/metrics";
     /// `GET`, between hosts only: [`super::Hello`]. The one path that never changes.
     pub const HELLO: &str = "/v1/hello";
+    /// `GET`, between hosts only: how the asker is heard along the data path, a `fabric::health::Word`.
+    pub const HEALTH: &str = "/v1/health";
     /// `POST`, between hosts only, a `fabric::trace::Search`: where things are, a `Found`.
     pub const SEARCH: &str = "/v1/search";
     /// `POST`, between hosts only, an `Order`: lines of `Event` until its limits, a stop, or until the asker hangs up.
@@ -60,6 +64,9 @@ pub struct Hello {
     pub version: String,
     /// The versions of the API that it speaks, the lowest and the highest.
     pub api: (u32, u32),
+    /// Its own addresses in its containers' subnets, those of its bridges: with them it speaks along the data path.
+    #[serde(default)]
+    pub speaks_as: Vec<IpAddr>,
 }
 
 /// How a host is.
@@ -177,6 +184,9 @@ pub struct HostStatus {
     pub routes_present: usize,
     /// How it stands.
     pub state: HostState,
+    /// How it answers along the data path; none where it is not tried.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub health: Option<PeerHealth>,
 }
 
 /// How a host stands.
@@ -193,6 +203,8 @@ pub enum HostState {
     Conflict,
     /// It is no neighbour, or one of its subnets cannot be routed.
     NotDirect,
+    /// It answered before and does not any more: its routes refuse packets.
+    Gone,
     /// A subnet of it would cut this host off.
     Refused,
 }
@@ -213,6 +225,7 @@ impl std::fmt::Display for HostState {
             Self::Missing => "missing",
             Self::Conflict => "conflict",
             Self::NotDirect => "not direct",
+            Self::Gone => "gone",
             Self::Refused => "refused",
         })
     }
@@ -296,6 +309,7 @@ pub fn host_statuses(
         Some(ProblemKind::Conflict) => HostState::Conflict,
         Some(ProblemKind::Refused) => HostState::Refused,
         Some(ProblemKind::NotDirect) => HostState::NotDirect,
+        Some(ProblemKind::Gone) => HostState::Gone,
         _ if present < expected => HostState::Missing,
         _ => HostState::Routed,
     };
@@ -308,6 +322,7 @@ pub fn host_statuses(
             routes_expected,
             routes_present,
             state: state(&host.name, routes_expected, routes_present),
+            health: None,
         }
     };
     cluster.hosts.iter().map(status).collect()

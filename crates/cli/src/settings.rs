@@ -12,7 +12,7 @@ use clap::Args;
 
 use crate::complaint::Advised;
 
-/// The longest configuration that is read; twelve keys and their comments need far less.
+/// The longest configuration that is read; thirteen keys and their comments need far less.
 const CONFIG_BYTES_MAX: usize = 1 << 20;
 
 /// Flags of every command.
@@ -131,6 +131,7 @@ pub(crate) fn settings(config: &Config) -> anyhow::Result<Settings> {
         docker: docker(config),
         port: config.port.value,
         metrics: config.metrics.as_ref().map(|at| at.value),
+        health: config.health.value,
         look_every: Duration::from_secs(config.look_every_seconds.value),
         hands_off: false,
     })

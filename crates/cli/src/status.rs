@@ -1,6 +1,7 @@
 //! `byway status`: how this host stands.
 
 mod all;
+mod health;
 
 use std::process::ExitCode;
 
@@ -47,6 +48,7 @@ fn text(status: &Status, now: Timestamp) -> String {
     }
     text += "\n";
     text += &hosts(status);
+    text += &health::lines(status, now);
     text += &containers(&status.endpoints);
     text += &problems(&status.problems);
     text + &status.peers.as_ref().map_or_else(String::new, |peers| strangers(peers, now))
@@ -131,9 +133,10 @@ fn hosts(status: &Status) -> String {
             list(host.subnets.iter().map(ToString::to_string).collect()),
             routes,
             host.state.to_string(),
+            health::cell(host),
         ]
     });
-    table(["HOST", "ADDRESSES", "SUBNETS", "ROUTES", "STATE"], rows)
+    table(["HOST", "ADDRESSES", "SUBNETS", "ROUTES", "STATE", "HEALTH"], rows)
 }
 
 /// The containers that are on the cluster, and where on this host they are plugged in.

@@ -46,6 +46,8 @@ pub struct WantedRoute {
     pub src: Option<IpAddr>,
     /// Whose subnet it is.
     pub host: HostName,
+    /// Why nothing arrives there any more, if that is so: packets are refused then instead of sent into the void.
+    pub gone: Option<String>,
 }
 
 /// A setting that should have a value.
@@ -73,7 +75,7 @@ pub fn desired(
     me: &Host,
     choices: &Choices,
     observed: &Observed,
-    _reach: &Reach,
+    reach: &Reach,
 ) -> Desired {
     let own = Own::find(me, choices, observed);
     let lookup = Lookup::new(observed);
@@ -92,6 +94,7 @@ pub fn desired(
     for peer in cluster.hosts.iter().filter(|host| host.name != me.name) {
         desired.want_routes(peer, &ways_to(peer, choices, observed, &lookup), &own, &dangers);
     }
+    desired.refuse_for_the_gone(reach);
     uplinks.extend(foreign_ways(&desired.owners, observed));
     uplinks.retain(|index| !own.links.contains_key(index));
     desired.want_sysctls(&uplinks, &own, observed);
@@ -313,7 +316,13 @@ impl Desired {
                     Some(problem) => self.problems.push(problem),
                     None => self.want_route(
                         *subnet,
-                        WantedRoute { via, dev, src: own.address_like(subnet), host: peer.name.clone() },
+                        WantedRoute {
+                            via,
+                            dev,
+                            src: own.address_like(subnet),
+                            host: peer.name.clone(),
+                            gone: None,
+                        },
                     ),
                 },
             }
@@ -322,6 +331,22 @@ impl Desired {
 
     fn want_route(&mut self, subnet: IpNet, route: WantedRoute) {
         self.routes.insert(subnet, route);
+    }
+
+    /// Who is gone has routes that refuse packets, so that clients fail at once instead of hanging.
+    fn refuse_for_the_gone(&mut self, reach: &Reach) {
+        let mut told = BTreeSet::new();
+        for route in self.routes.values_mut() {
+            route.gone = reach.gone(&route.host).map(str::to_owned);
+            if let Some(why) = route.gone.as_ref().filter(|_| told.insert(route.host.clone())) {
+                self.problems.push(Problem {
+                    kind: ProblemKind::Gone,
+                    host: Some(route.host.clone()),
+                    what: format!("host {} does not answer: {why}; its routes refuse packets", route.host),
+                    hint: Some("they are put back by themselves when it answers again".to_owned()),
+                });
+            }
+        }
     }
 
     /// Docker looks for free subnets among IPv4 routes with the scope of a link only, so our routes to peers say

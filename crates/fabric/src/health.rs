@@ -126,6 +126,13 @@ impl Health {
         self.due
     }
 
+    /// There are other ways to try it than before.
+    pub fn hurry(&mut self, now: Millis) {
+        if matches!(self.phase, Phase::NotTried { .. } | Phase::NeverAnswered) {
+            self.due = now;
+        }
+    }
+
     /// An echo came back along the data path, after so many microseconds.
     pub fn answered(&mut self, now: Millis, trip_micros: u32) {
         if self.trips.len() == TRIPS_MAX {

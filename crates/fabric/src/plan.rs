@@ -139,13 +139,15 @@ fn route_steps(desired: &Desired, observed: &Observed, frozen: &BTreeSet<IpNet>)
             unwanted.insert(to);
         }
         let route = present.next_if(|(present, _)| *present == to).map(|(_, route)| route);
-        if frozen.contains(to) {
+        // A refusal of ours may win over what a colleague routes; once its reason has gone it must not.
+        let refuses_without_reason = route.is_some_and(Route::is_refusal) && wanted.gone.is_none();
+        if frozen.contains(to) && !refuses_without_reason {
             continue;
         }
         match route {
             Some(route) if is_right(route, wanted) => {}
             Some(route) => puts.push(put(to, wanted, observed, why_replaced(route, wanted, observed))),
-            None => puts.push(put(to, wanted, observed, format!("host {} holds it", wanted.host))),
+            None => puts.push(put(to, wanted, observed, why_put(wanted))),
         }
     }
     unwanted.extend(present.map(|(to, _)| to));
@@ -155,6 +157,10 @@ fn route_steps(desired: &Desired, observed: &Observed, frozen: &BTreeSet<IpNet>)
 }
 
 fn is_right(route: &Route, wanted: &WantedRoute) -> bool {
+    if wanted.gone.is_some() {
+        // Where it leaves does not matter; the kernel says `lo` for IPv6.
+        return route.kind == RouteKind::Unreachable;
+    }
     route.kind == RouteKind::Unicast
         && route.via == Some(wanted.via)
         && route.dev == Some(wanted.dev)
@@ -162,14 +168,17 @@ fn is_right(route: &Route, wanted: &WantedRoute) -> bool {
 }
 
 fn put(to: &IpNet, wanted: &WantedRoute, observed: &Observed, because: String) -> Step {
-    let route = Route {
-        to: *to,
-        kind: RouteKind::Unicast,
-        via: Some(wanted.via),
-        dev: Some(wanted.dev),
-        src: wanted.src,
-        metric: METRIC,
-        protocol: PROTOCOL,
+    let route = match &wanted.gone {
+        Some(_) => Route::refusal(*to),
+        None => Route {
+            to: *to,
+            kind: RouteKind::Unicast,
+            via: Some(wanted.via),
+            dev: Some(wanted.dev),
+            src: wanted.src,
+            metric: METRIC,
+            protocol: PROTOCOL,
+        },
     };
     Step::PutRoute { text: observed.route_text(&route), route, because }
 }
@@ -185,8 +194,21 @@ fn why_gone(desired: &Desired, route: &Route) -> String {
     }
 }
 
+fn why_put(wanted: &WantedRoute) -> String {
+    match &wanted.gone {
+        Some(why) => format!("host {} does not answer: {why}", wanted.host),
+        None => format!("host {} holds it", wanted.host),
+    }
+}
+
 fn why_replaced(route: &Route, wanted: &WantedRoute, observed: &Observed) -> String {
     let host = &wanted.host;
+    if wanted.gone.is_some() {
+        return why_put(wanted);
+    }
+    if route.is_refusal() {
+        return format!("the route to host {host} is to pass packets on again");
+    }
     if route.via != Some(wanted.via) {
         let was = route.via.map_or_else(|| "no gateway".to_owned(), |via| format!("via {via}"));
         return format!("host {host} is at {}, the route was {was}", wanted.via);

@@ -180,7 +180,7 @@ fn echo(order: &ProbeOrder, marker: &[u8; 10], nth: u16) -> Vec<u8> {
 }
 
 /// The Internet checksum (RFC 1071).
-fn checksum(bytes: &[u8]) -> u16 {
+pub(super) fn checksum(bytes: &[u8]) -> u16 {
     let (words, rest) = bytes.as_chunks::<2>();
     let last = rest.first().map_or(0, |byte| u32::from(*byte) << 8);
     let mut sum = last + words.iter().map(|word| u32::from(u16::from_be_bytes(*word))).sum::<u32>();

@@ -1,8 +1,10 @@
 //! Everything that can wake the agent, as one closed list.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use byway_fabric::cluster::HostName;
 use byway_fabric::firewalld::Firewalld;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, watch};
@@ -26,6 +28,8 @@ pub(super) enum Wake {
     Changed(Vec<Notice>),
     /// Docker came, changed its networks or containers, or went.
     Docker(Option<Engine>),
+    /// A peer has gone, or its routes are to be tried again.
+    Health,
     /// firewalld came, did anything, or went.
     Firewalld(Option<Firewalld>),
     /// The inventory may have been written, or somebody asks to read it again (`SIGHUP`).
@@ -49,6 +53,7 @@ pub(super) struct Ears {
     asked: mpsc::Receiver<Ask>,
     docker: watch::Receiver<Option<Engine>>,
     firewalld: watch::Receiver<Option<Firewalld>>,
+    gone: watch::Receiver<BTreeSet<HostName>>,
     watchdog: Option<Interval>,
     hangup: Signal,
     terminate: Signal,
@@ -56,7 +61,11 @@ pub(super) struct Ears {
 }
 
 impl Ears {
-    pub(super) fn open(settings: &Settings, asked: mpsc::Receiver<Ask>) -> Result<Self, AgentError> {
+    pub(super) fn open(
+        settings: &Settings,
+        asked: mpsc::Receiver<Ask>,
+        gone: watch::Receiver<BTreeSet<HostName>>,
+    ) -> Result<Self, AgentError> {
         let listen = |what: &str| {
             let what = what.to_owned();
             move |cause: io::Error| AgentError::Listen { what, cause }
@@ -73,6 +82,7 @@ impl Ears {
             asked,
             docker,
             firewalld,
+            gone,
             // Twice as often as it must be, so that one late wake is no death.
             watchdog: sd_notify::watchdog_enabled().map(|every| tokio::time::interval(every / 2)),
             hangup: signal(SignalKind::hangup()).map_err(listen("SIGHUP"))?,
@@ -91,6 +101,7 @@ impl Ears {
             asked,
             docker,
             firewalld,
+            gone,
             watchdog,
             hangup,
             terminate,
@@ -109,6 +120,10 @@ impl Ears {
             () = written(inventory) => Wake::Inventory,
             Ok(()) = docker.changed() => Wake::Docker(docker.borrow_and_update().clone()),
             Ok(()) = firewalld.changed() => Wake::Firewalld(firewalld.borrow_and_update().clone()),
+            Ok(()) = gone.changed() => {
+                gone.mark_unchanged();
+                Wake::Health
+            }
             Some(ask) = asked.recv() => Wake::Ask(ask),
             () = tick(watchdog) => Wake::Alive,
             _ = hangup.recv() => Wake::Inventory,

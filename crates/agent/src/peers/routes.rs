@@ -13,7 +13,7 @@ use byway_api::{API, API_HEADER, Hello, Refusal, path};
 
 use super::door::Door;
 use crate::edge::docker::Place;
-use crate::serve::{Desk, refuse_with, tell_peer_status};
+use crate::serve::{Desk, refuse_with, tell_peer_status, tell_word};
 
 /// The largest request: a question is a few hundred bytes.
 pub(super) const REQUEST_BYTES_MAX: usize = 64 << 10;
@@ -22,7 +22,8 @@ const ANSWER_TIME: Duration = Duration::from_secs(10);
 
 /// The routes for hosts that are known. Each request carries an [`super::talk::Asker`].
 pub(crate) fn routes(door: &Arc<Door>, desk: Desk, docker: Place) -> Router {
-    let looks = Router::new().route(path::STATUS, get(tell_peer_status)).with_state(desk);
+    let looks = Router::new().route(path::STATUS, get(tell_peer_status)).route(path::HEALTH, get(tell_word));
+    let looks = looks.with_state(desk);
     guarded(door, looks.merge(super::trace::routes(door, docker)))
 }
 
@@ -42,7 +43,12 @@ async fn tell_hello(State(door): State<Arc<Door>>) -> Json<Hello> {
 }
 
 fn hello(door: &Door) -> Hello {
-    Hello { host: door.known().me.name.clone(), version: env!("CARGO_PKG_VERSION").to_owned(), api: API }
+    Hello {
+        host: door.known().me.name.clone(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        api: API,
+        speaks_as: door.speaks_as(),
+    }
 }
 
 async fn no_such_path(method: Method, uri: Uri) -> Response {
@@ -59,7 +65,7 @@ async fn agree(State(door): State<Arc<Door>>, request: Request, next: Next) -> R
         Some(Some(version)) if (API.0..=API.1).contains(&version) => next.run(request).await,
         Some(_) => {
             let agent = request.headers().get(header::USER_AGENT).and_then(|value| value.to_str().ok());
-            let Hello { host, version, api } = hello(&door);
+            let Hello { host, version, api, .. } = hello(&door);
             let asked = request
                 .headers()
                 .get(API_HEADER)

@@ -26,6 +26,7 @@ const BOUNDS: Bounds = Bounds {
     connect: Duration::from_secs(20),
     handshake: Duration::from_secs(20),
     answer: Duration::from_secs(20),
+    answer_bytes: 1 << 20,
 };
 
 /// A server, and somebody who asks it.
@@ -286,7 +287,7 @@ async fn a_request_in_a_version_that_is_not_spoken_names_both_versions() {
 async fn a_host_of_the_future_is_told_apart_by_name_and_versions() {
     let hello = async || {
         let host = HostName::try_from("server".to_owned()).unwrap();
-        Json(Hello { host, version: "9.9.9".to_owned(), api: (7, 9) })
+        Json(Hello { host, version: "9.9.9".to_owned(), api: (7, 9), speaks_as: Vec::new() })
     };
     let pair = Pair::start(|_| Router::new().route(path::HELLO, get(hello))).await;
     let error = pair.connect().await.unwrap_err();

@@ -47,13 +47,13 @@ pub struct Pace {
 }
 
 impl Pace {
-    /// The pace for so many peers with so many addresses to try in all.
+    /// The pace for so many peers.
     #[must_use]
-    pub fn of(peers: usize, addresses: usize) -> Self {
-        let spread = |count: usize, per_second| count as u64 * 1_000 / per_second;
+    pub fn of(peers: usize) -> Self {
+        let spread = |per_second| peers as u64 * 1_000 / per_second;
         Self {
-            echo_every: ECHO_EVERY.max(spread(addresses, PROBES_PER_SECOND_MAX)),
-            ask_every: ASK_EVERY.max(spread(peers, ASKS_PER_SECOND_MAX)),
+            echo_every: ECHO_EVERY.max(spread(PROBES_PER_SECOND_MAX)),
+            ask_every: ASK_EVERY.max(spread(ASKS_PER_SECOND_MAX)),
         }
     }
 }

@@ -13,6 +13,8 @@ pub enum Violation {
     PutsRouteElsewhere(String),
     /// A route of somebody else is deleted.
     DeletesForeign(String),
+    /// A route refuses packets to a host that answers, or was not tried.
+    RefusesWithoutReason(String),
     /// A route goes before its successor has come.
     DeletesBeforePut(String),
 }
@@ -22,6 +24,7 @@ impl fmt::Display for Violation {
         match self {
             Self::PutsRouteElsewhere(what) => write!(f, "{what}, which is not a subnet of a peer"),
             Self::DeletesForeign(what) => write!(f, "{what}, which is not ours"),
+            Self::RefusesWithoutReason(what) => write!(f, "{what}, whose host is not known to be gone"),
             Self::DeletesBeforePut(what) => write!(f, "{what} before its successor is there"),
         }
     }
@@ -36,6 +39,9 @@ impl Plan {
         let mut deleted = false;
         for step in &self.steps {
             match step {
+                Step::PutRoute { route, .. } if route.is_refusal() && !refuses_for_cause(route, desired) => {
+                    return Err(Violation::RefusesWithoutReason(step.what()));
+                }
                 Step::PutRoute { route, .. }
                     if !leads_to_a_peer(route, desired) && !reserves(route, desired) =>
                 {
@@ -59,7 +65,13 @@ fn reserves(route: &Route, desired: &Desired) -> bool {
     is_last && desired.owners.contains_key(&route.to)
 }
 
+/// Only who is known to be gone is refused, and only its whole subnet.
+fn refuses_for_cause(route: &Route, desired: &Desired) -> bool {
+    let is_gone = desired.routes.get(&route.to).is_some_and(|wanted| wanted.gone.is_some());
+    is_gone && route.via.is_none() && route.dev.is_none()
+}
+
 fn leads_to_a_peer(route: &Route, desired: &Desired) -> bool {
     let held_by_peer = holder(&desired.owners, &route.to).is_some_and(|(_, host)| *host != desired.me);
-    route.is_ours() && held_by_peer && route.via.is_some()
+    route.is_ours() && held_by_peer && (route.via.is_some() || route.is_refusal())
 }
