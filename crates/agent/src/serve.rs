@@ -11,6 +11,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Extension, Json, Router};
 use byway_api::{DownReport, PlanReport, Refusal, SOCKET, Status, path};
+use byway_fabric::health::Question;
 use tokio::net::UnixListener;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
@@ -132,8 +133,12 @@ async fn status_within(desk: &Desk, patience: Duration) -> Response {
 }
 
 /// How the host that asks is heard here.
-pub(crate) async fn tell_word(State(desk): State<Desk>, Extension(asker): Extension<Asker>) -> Response {
-    Json(desk.book.asked_by(&asker.host)).into_response()
+pub(crate) async fn tell_word(
+    State(desk): State<Desk>,
+    Extension(asker): Extension<Asker>,
+    Json(question): Json<Question>,
+) -> Response {
+    Json(desk.book.asked_by(&asker.host, question)).into_response()
 }
 
 async fn tell_metrics(State(desk): State<Desk>) -> Response {

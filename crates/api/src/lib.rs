@@ -35,7 +35,7 @@ pub mod path {
     pub const METRICS: &str = "/metrics";
     /// `GET`, between hosts only: [`super::Hello`]. The one path that never changes.
     pub const HELLO: &str = "/v1/hello";
-    /// `GET`, between hosts only: how the asker is heard along the data path, a `fabric::health::Word`.
+    /// `POST`, between hosts only, a `fabric::health::Question`: how the asker is heard along the data path, a `Word`.
     pub const HEALTH: &str = "/v1/health";
     /// `POST`, between hosts only, a `fabric::trace::Search`: where things are, a `Found`.
     pub const SEARCH: &str = "/v1/search";

@@ -26,10 +26,11 @@ mod word;
 use std::collections::VecDeque;
 
 pub use pace::{
-    ASK_EVERY, ASKS_PER_SECOND_MAX, CALM, ECHO_EVERY, HOLD_MAX, HOLD_MIN, LATE, Millis, PATIENCE,
-    PROBES_PER_SECOND_MAX, Pace, RETURN_ANSWERS, SLOW_EVERY, TRIAL, TRIES, TRY_EVERY, WITNESS_TIME,
+    ASK_EVERY, ASKS_PER_SECOND_MAX, CALM, ECHO_EVERY, HOLD_MAX, HOLD_MIN, HOPE_EVERY_MAX, LATE, Millis,
+    PATIENCE, PROBES_PER_SECOND_MAX, Pace, RETURN_ANSWERS, SLOW_EVERY, STRANGERS_PER_SECOND_MAX, TRIAL,
+    TRIES, TRY_EVERY, WITNESS_TIME,
 };
-pub use word::{Said, State, Turn, Word};
+pub use word::{Question, Said, State, Turn, Word};
 
 /// Changes that are remembered of each peer: a bad night, bounded for a cluster of thousands.
 pub const TURNS_MAX: usize = 16;
@@ -57,6 +58,8 @@ pub struct Health {
     phase: Phase,
     /// When it is due again.
     due: Millis,
+    /// How often it was tried since somebody last said that it is there; none has been answered.
+    hopes: u32,
     /// When its agent is asked again.
     ask_at: Millis,
     /// Whether somebody is being asked.
@@ -98,15 +101,16 @@ enum Phase {
 }
 
 impl Health {
-    /// A peer of which nothing is known yet; due at once.
+    /// A peer of which nothing is known yet; first due at `first`.
     #[must_use]
-    pub fn new(now: Millis) -> Self {
-        let first =
+    pub fn new(now: Millis, first: Millis) -> Self {
+        let started =
             Turn { at: now, state: State::NeverAnswered, because: "the agent has started".to_owned() };
         Self {
             phase: Phase::NeverAnswered,
-            due: now,
-            ask_at: now,
+            due: first,
+            ask_at: first,
+            hopes: 0,
             asking: false,
             echo_at: now,
             unanswered: None,
@@ -115,7 +119,7 @@ impl Health {
             calm_since: now,
             agent: None,
             trips: VecDeque::new(),
-            turns: VecDeque::from([first]),
+            turns: VecDeque::from([started]),
             flaps: 0,
         }
     }
@@ -129,7 +133,7 @@ impl Health {
     /// There are other ways to try it than before.
     pub fn hurry(&mut self, now: Millis) {
         if matches!(self.phase, Phase::NotTried { .. } | Phase::NeverAnswered) {
-            self.due = now;
+            (self.due, self.hopes) = (now, 0);
         }
     }
 
@@ -204,11 +208,20 @@ impl Health {
         }
     }
 
-    /// Its agent asks this one, so it is there, and wants to be heard.
-    pub fn asked_by_it(&mut self, now: Millis) {
-        if matches!(self.phase, Phase::Gone { held_until, .. } if now >= held_until) {
-            self.come_back(now);
+    /// Its agent asks this one, so it is there, and wants to be heard. An agent that has just started is a new
+    /// beginning: what came and went before is forgotten.
+    pub fn asked_by_it(&mut self, now: Millis, question: Question) {
+        if let (Phase::Gone { held_until, .. }, true) = (&mut self.phase, question.has_heard_nothing) {
+            (*held_until, self.hold) = (now, 0);
         }
+        self.hurry(now);
+        self.come_back(now);
+    }
+
+    /// What its agent is asked.
+    #[must_use]
+    pub fn question(&self) -> Question {
+        Question { has_heard_nothing: self.turns.iter().all(|turn| turn.state != State::Answers) }
     }
 
     /// What its agent is told when it asks.

@@ -8,7 +8,7 @@ use byway_api::identity::Identity;
 use byway_api::path;
 use byway_api::peer::{Bounds, Peer, PeerError};
 use byway_fabric::cluster::Host;
-use byway_fabric::health::{Deed, Said, WITNESS_TIME, Word};
+use byway_fabric::health::{self, Deed, Said, WITNESS_TIME, Word};
 use tokio::net::TcpSocket;
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
@@ -37,6 +37,7 @@ pub(crate) struct Asker {
 pub(super) struct Question {
     pub(super) peer: Host,
     pub(super) asked: Deed,
+    pub(super) words: health::Question,
     /// Along the data path: from this address to that.
     pub(super) way: Option<(IpAddr, IpAddr)>,
 }
@@ -48,9 +49,9 @@ impl Asker {
     }
 
     pub(super) async fn ask(&self, question: Question) -> Told {
-        let Question { peer, asked, way } = question;
+        let Question { peer, asked, words, way } = question;
         let time = if asked == Deed::Ask { ASK_TIME } else { Duration::from_millis(WITNESS_TIME) };
-        let (said, speaks_as) = timeout(time, self.ask_in_turn(&peer, asked, way, time))
+        let (said, speaks_as) = timeout(time, self.ask_in_turn(&peer, (asked, words), way, time))
             .await
             .unwrap_or_else(|_| (nothing(&format!("no answer within {} ms", time.as_millis())), None));
         Told { peer: peer.name, asked, said, speaks_as }
@@ -59,12 +60,12 @@ impl Asker {
     async fn ask_in_turn(
         &self,
         peer: &Host,
-        asked: Deed,
+        (asked, words): (Deed, health::Question),
         way: Option<(IpAddr, IpAddr)>,
         time: Duration,
     ) -> (Said, Option<Vec<IpAddr>>) {
         let Ok(_place) = self.places.acquire().await else { return (nothing("nobody was asked"), None) };
-        let agent = self.agent(peer, time);
+        let agent = self.agent(peer, words, time);
         let Some((from, to)) = way.filter(|_| asked == Deed::AskWitnesses) else { return agent.await };
         let kernel = self.kernel(from, to);
         tokio::pin!(agent, kernel);
@@ -79,7 +80,12 @@ impl Asker {
     }
 
     /// What the agent says, and as what it speaks.
-    async fn agent(&self, peer: &Host, time: Duration) -> (Said, Option<Vec<IpAddr>>) {
+    async fn agent(
+        &self,
+        peer: &Host,
+        words: health::Question,
+        time: Duration,
+    ) -> (Said, Option<Vec<IpAddr>>) {
         let Some(identity) = &self.identity else {
             return (nothing("this host has no key to ask with"), None);
         };
@@ -90,7 +96,7 @@ impl Asker {
             Err(error) => return (nothing(&chain(&error)), None),
         };
         let speaks_as = conversation.hello().speaks_as.clone();
-        let said = match conversation.get::<Word>(path::HEALTH).await {
+        let said = match conversation.post::<_, Word>(path::HEALTH, &words).await {
             Ok(word) => Said::Word(word),
             Err(PeerError::Refused { .. }) => Said::NoOpinion,
             Err(error) => nothing(&chain(&error)),

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use byway_api::{AgentHealth, HealthTurn, PeerHealth};
 use byway_fabric::cluster::{Cluster, Host, HostName};
-use byway_fabric::health::{Deed, Health, Millis, Pace, State, Word};
+use byway_fabric::health::{Deed, Health, Millis, Pace, STRANGERS_PER_SECOND_MAX, State, Word};
 use byway_fabric::reach::{PeerReach, Reach};
 use ipnet::IpNet;
 use jiff::{SignedDuration, Timestamp};
@@ -106,14 +106,19 @@ impl Book {
         let known = pages.len();
         pages.retain(|name, _| names.contains(name));
         let mut has_changed = pages.len() != known;
+        let mut first = now;
         for host in peers() {
             let page = pages.entry(host.name.clone()).or_insert_with(|| {
                 has_changed = true;
-                Page::new(host, now)
+                first += 1_000 / STRANGERS_PER_SECOND_MAX;
+                Page::new(host, now, first)
             });
+            let is_new = page.ways.is_empty() && page.why_not.is_empty();
             if page.learn(host, findings) {
-                page.health.hurry(now);
                 has_changed = true;
+                if !is_new {
+                    page.health.hurry(now);
+                }
             }
         }
         drop(pages);
@@ -158,7 +163,7 @@ impl Book {
     pub(super) fn tick(&self, echoes: &Echoes) -> Vec<Question> {
         let now = self.now();
         let mut pages = self.pages();
-        let pace = Pace::of(pages.len());
+        let pace = Pace::of(pages.len(), pages.values().filter(|page| page.health.gone().is_some()).count());
         pages.values_mut().flat_map(|page| page.tick(now, &pace, echoes)).collect()
     }
 
@@ -188,10 +193,10 @@ impl Book {
     }
 
     /// What an agent is told that asks how it is heard here.
-    pub(crate) fn asked_by(&self, asker: &HostName) -> Word {
+    pub(crate) fn asked_by(&self, asker: &HostName, question: byway_fabric::health::Question) -> Word {
         let now = self.now();
         let Some(word) = self.pages().get_mut(asker).map(|page| {
-            page.health.asked_by_it(now);
+            page.health.asked_by_it(now, question);
             page.health.word(now)
         }) else {
             return Word { hears: None, holds_ms: 0 };
@@ -234,10 +239,10 @@ impl Book {
 }
 
 impl Page {
-    fn new(host: &Host, now: Millis) -> Self {
+    fn new(host: &Host, now: Millis, first: Millis) -> Self {
         Self {
             host: host.clone(),
-            health: Health::new(now),
+            health: Health::new(now, first),
             ways: Vec::new(),
             why_not: String::new(),
             speaks_as: Vec::new(),
@@ -293,8 +298,13 @@ impl Page {
         let deeds = self.health.tick(now, pace);
         let asked = |deed: &&Deed| !matches!(deed, Deed::Echo | Deed::UnderlayEcho);
         let way = self.ways.first().map(|way| (way.from, way.to));
-        let questions =
-            deeds.iter().filter(asked).map(|deed| Question { peer: self.host.clone(), asked: *deed, way });
+        let words = self.health.question();
+        let questions = deeds.iter().filter(asked).map(|deed| Question {
+            peer: self.host.clone(),
+            asked: *deed,
+            words,
+            way,
+        });
         let questions = questions.collect();
         for deed in deeds {
             match deed {

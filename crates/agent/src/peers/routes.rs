@@ -7,7 +7,7 @@ use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::http::{Method, StatusCode, Uri, header};
 use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse as _, Response};
-use axum::routing::get;
+use axum::routing::{get, post};
 use axum::{Json, Router};
 use byway_api::{API, API_HEADER, Hello, Refusal, path};
 
@@ -22,7 +22,7 @@ const ANSWER_TIME: Duration = Duration::from_secs(10);
 
 /// The routes for hosts that are known. Each request carries an [`super::talk::Asker`].
 pub(crate) fn routes(door: &Arc<Door>, desk: Desk, docker: Place) -> Router {
-    let looks = Router::new().route(path::STATUS, get(tell_peer_status)).route(path::HEALTH, get(tell_word));
+    let looks = Router::new().route(path::STATUS, get(tell_peer_status)).route(path::HEALTH, post(tell_word));
     let looks = looks.with_state(desk);
     guarded(door, looks.merge(super::trace::routes(door, docker)))
 }

@@ -49,7 +49,7 @@ impl World {
     }
 }
 
-const PACE: Pace = Pace { echo_every: ECHO_EVERY, ask_every: ASK_EVERY };
+const PACE: Pace = Pace { echo_every: ECHO_EVERY, ask_every: ASK_EVERY, back_every: ECHO_EVERY };
 /// How long an answer is under way.
 const TRIP: Millis = 2;
 /// How long asking takes.
@@ -73,7 +73,7 @@ enum Arrival {
 
 impl Stage {
     fn new() -> Self {
-        let health = Health::new(0);
+        let health = Health::new(0, 0);
         let last = health.state(0);
         Self { health, world: World::default(), under_way: Vec::new(), told: String::new(), last }
     }
@@ -323,6 +323,28 @@ fn a_peer_that_comes_and_goes_is_held_back_longer_each_time() {
 }
 
 #[test]
+fn an_agent_that_has_just_started_is_a_new_beginning() {
+    let mut stage = play("0 well\n5000 cut\n7000 well\n9000 cut\n9900 end");
+    assert_eq!(stage.last, State::HeldBack, "{}", stage.told);
+    stage.health.asked_by_it(9_900, Question { has_heard_nothing: false });
+    assert_eq!(stage.health.state(9_900), State::HeldBack);
+    stage.health.asked_by_it(9_900, Question { has_heard_nothing: true });
+    assert_eq!(stage.health.state(9_900), State::Returning);
+}
+
+#[test]
+fn who_never_answered_is_tried_ever_more_seldom() {
+    let mut health = Health::new(0, 0);
+    let mut echoes = 0;
+    for now in 0..600_000 {
+        echoes += health.tick(now, &PACE).iter().filter(|deed| **deed == Deed::Echo).count();
+    }
+    assert!((10..20).contains(&echoes), "{echoes}");
+    health.asked_by_it(600_000, Question::default());
+    assert_eq!(health.tick(600_000, &PACE)[0], Deed::Echo);
+}
+
+#[test]
 fn calm_is_forgiving() {
     let mut stage = play("0 well\n5000 cut\n7000 well\n9000 cut\n11000 well\n20000 end");
     assert_eq!((stage.health.flaps(), stage.health.hold), (2, 2_000));
@@ -334,8 +356,8 @@ fn calm_is_forgiving() {
 
 #[test]
 fn many_peers_are_tried_more_slowly() {
-    assert_eq!(Pace::of(100), PACE);
-    assert_eq!(Pace::of(2_000), Pace { echo_every: 2_000, ask_every: 100_000 });
+    assert_eq!(Pace::of(100, 30), PACE);
+    assert_eq!(Pace::of(2_000, 500), Pace { echo_every: 2_000, ask_every: 100_000, back_every: 5_000 });
 }
 
 /// Two hosts that try each other, with routes of which each needs both: whatever happened, they find together again.
@@ -355,7 +377,8 @@ impl Pair {
                     Deed::UnderlayEcho if self.link => self.hosts[me].answered_on_underlay(now),
                     Deed::Echo | Deed::UnderlayEcho => {}
                     asked if self.link => {
-                        self.hosts[other].asked_by_it(now);
+                        let question = self.hosts[me].question();
+                        self.hosts[other].asked_by_it(now, question);
                         let said = Said::Word(self.hosts[other].word(now));
                         self.hosts[me].told(now, asked, &said);
                     }
@@ -371,7 +394,7 @@ proptest! {
     fn two_hosts_find_together_again_whatever_the_link_did(
         changes in proptest::collection::vec(50_u64..20_000, 1..60),
     ) {
-        let mut pair = Pair { hosts: [Health::new(0), Health::new(7)], link: true };
+        let mut pair = Pair { hosts: [Health::new(0, 0), Health::new(0, 7)], link: true };
         let mut now = 0;
         for length in changes {
             for _ in 0..length / 10 {
@@ -396,7 +419,7 @@ proptest! {
     fn only_what_answered_before_is_ever_gone(
         inputs in proptest::collection::vec((0_u8..7, 1_u64..400), 1..300),
     ) {
-        let (mut health, mut now, mut answered) = (Health::new(0), 0, false);
+        let (mut health, mut now, mut answered) = (Health::new(0, 0), 0, false);
         for (what, later) in inputs {
             now += later;
             match what {
@@ -407,7 +430,7 @@ proptest! {
                 1 => health.told(now, Deed::AskWitnesses, &Said::Nothing { why: String::new() }),
                 2 => health.told(now, Deed::Ask, &Said::Word(Word { hears: None, holds_ms: u64::MAX })),
                 3 => health.not_sent(now, "no way out"),
-                4 => health.asked_by_it(now),
+                4 => health.asked_by_it(now, Question { has_heard_nothing: now % 2 == 0 }),
                 _ => drop(health.tick(now, &PACE)),
             }
             prop_assert!(answered || health.gone().is_none());

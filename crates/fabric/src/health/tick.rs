@@ -3,8 +3,8 @@
 use super::pace::EXCUSES_MAX;
 use super::word::NEITHER;
 use super::{
-    CALM, Deed, HOLD_MIN, Health, LATE, Millis, PATIENCE, Pace, Phase, SLOW_EVERY, TRIES, TRY_EVERY,
-    WITNESS_TIME, longer,
+    CALM, Deed, HOLD_MIN, HOPE_EVERY_MAX, Health, LATE, Millis, PATIENCE, Pace, Phase, SLOW_EVERY, TRIES,
+    TRY_EVERY, WITNESS_TIME, longer,
 };
 
 impl Health {
@@ -29,7 +29,10 @@ impl Health {
     }
 
     fn hope(&mut self, now: Millis, pace: &Pace) -> Vec<Deed> {
-        self.due = now + SLOW_EVERY.max(pace.echo_every);
+        let patience = (SLOW_EVERY << self.hopes.min(6)).min(HOPE_EVERY_MAX);
+        self.hopes = self.hopes.saturating_add(1);
+        let is_own_fault = matches!(self.phase, Phase::NotTried { .. });
+        self.due = now + if is_own_fault { SLOW_EVERY } else { patience }.max(pace.echo_every);
         let mut deeds = vec![Deed::Echo];
         deeds.extend(self.ask(now, pace.ask_every, Deed::Ask));
         deeds
@@ -93,9 +96,9 @@ impl Health {
             self.due = held_until;
             return Vec::new();
         }
-        self.due = now + pace.echo_every;
+        self.due = now + pace.back_every;
         let mut deeds = vec![Deed::UnderlayEcho];
-        deeds.extend(self.ask(now, pace.echo_every, Deed::AskWhetherBack));
+        deeds.extend(self.ask(now, pace.back_every, Deed::AskWhetherBack));
         deeds
     }
 

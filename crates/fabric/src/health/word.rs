@@ -37,6 +37,14 @@ pub struct Turn {
     pub because: String,
 }
 
+/// How an agent asks another one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Question {
+    /// Whether it has heard nothing of it along the data path since it started.
+    #[serde(default)]
+    pub has_heard_nothing: bool,
+}
+
 /// What an agent says of the one who asks it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Word {
