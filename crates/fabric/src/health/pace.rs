@@ -41,7 +41,7 @@ pub const PROBES_PER_SECOND_MAX: u64 = 1_000;
 /// seconds, which has 1,024 if nobody gave it more (`gc_thresh3`, `arp(7)`).
 pub const STRANGERS_PER_SECOND_MAX: u64 = 100;
 /// Questions that one agent asks others in a second while all is well: a handshake costs both about a millisecond.
-pub const ASKS_PER_SECOND_MAX: u64 = 5;
+pub const ASKS_PER_SECOND_MAX: u64 = 2;
 
 /// How fast this agent tries its peers: slower where they are many.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -356,8 +356,8 @@ fn calm_is_forgiving() {
 
 #[test]
 fn many_peers_are_tried_more_slowly() {
-    assert_eq!(Pace::of(25, 30), PACE);
-    assert_eq!(Pace::of(2_000, 500), Pace { echo_every: 2_000, ask_every: 400_000, back_every: 5_000 });
+    assert_eq!(Pace::of(10, 30), PACE);
+    assert_eq!(Pace::of(2_000, 500), Pace { echo_every: 2_000, ask_every: 1_000_000, back_every: 5_000 });
 }
 
 /// Two hosts that try each other, with routes of which each needs both: whatever happened, they find together again.
