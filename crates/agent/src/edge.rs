@@ -8,6 +8,7 @@ pub mod counters;
 pub mod daemon_options;
 pub mod docker;
 pub mod drops;
+pub mod echo;
 pub mod echoes;
 pub mod etcd;
 pub mod fib;

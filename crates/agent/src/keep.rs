@@ -12,6 +12,7 @@
 
 mod count;
 mod damper;
+mod heed;
 mod listen;
 mod say;
 
@@ -25,19 +26,17 @@ use byway_api::metrics::{By, Round, Standing, Started, Thing};
 use byway_api::{AgentStatus, Change, DownReport, PlanReport, Repair, SENTENCES_MAX, Status};
 use byway_fabric::cluster::HostName;
 use byway_fabric::desired::{Choices, desired};
-use byway_fabric::firewalld::Firewalld;
 use byway_fabric::plan::{Step, plan, take_down};
-use byway_fabric::reach::Reach;
 use byway_fabric::table::Table;
 use byway_fabric::tunnel::Underlay;
 use jiff::Timestamp;
 use tokio::sync::mpsc;
 
 use crate::edge::docker::Place;
-use crate::edge::notices::{Notice, Touch};
 use crate::edge::only_one::OnlyOne;
 use crate::edge::{privileges, protocol_name};
 use crate::error::{AgentError, chain};
+use crate::health::{Asker, Book, Trials};
 use crate::key;
 use crate::metrics::{Listening, Metrics};
 use crate::peers::{self, Peers};
@@ -49,7 +48,7 @@ use crate::ways::Ways;
 use crate::world::World;
 use count::{Deeds, Why};
 use damper::Damper;
-use listen::{Ears, Wake};
+use listen::Ears;
 
 /// Looks and repairs in a row before the agent believes that somebody works against it, or that a step cannot
 /// succeed: one to repair, one to see that it is good, the rest for what changed meanwhile.
@@ -76,6 +75,8 @@ pub struct Settings {
     pub port: u16,
     /// The TCP address at which the metrics can be read; none means only on the local socket.
     pub metrics: Option<SocketAddr>,
+    /// Whether peers are tried, and the routes of those that are gone refuse packets.
+    pub health: bool,
     /// The safety net: how long the agent goes without a look.
     pub look_every: Duration,
     /// Whether the agent only looks and answers, and changes nothing on this host.
@@ -91,11 +92,12 @@ pub async fn run(settings: Settings) -> Result<(), AgentError> {
     let _only_one = OnlyOne::take(&settings.run_dir)?;
     let (asks, asked) = mpsc::channel(serve::ASKS_MAX);
     let (ways, found) = Ways::start();
-    let mut ears = Ears::open(&settings, asked, found)?;
     // The ears come before the first look: what changes after the look is heard.
-    let mut keeper = Keeper::start(settings, ways)?;
+    let book = Book::default();
+    let mut ears = Ears::open(&settings, asked, found, book.listen())?;
+    let mut keeper = Keeper::start(settings, ways, book)?;
     ears.hear_store(&*keeper.store);
-    let desk = Desk { status: keeper.status.clone(), asks, metrics: keeper.metrics.clone() };
+    let desk = keeper.desk(asks);
     let server = serve::start(&keeper.settings.run_dir, desk.clone())?;
     keeper.let_peers_ask(desk);
     keeper.let_metrics_be_read();
@@ -106,49 +108,8 @@ pub async fn run(settings: Settings) -> Result<(), AgentError> {
         let wait = keeper.damper.wait(Instant::now(), keeper.world.must_poll());
         let wake = ears.wait(wait).await?;
         keeper.metrics.note(|numbers| count::wake(numbers, &wake));
-        match wake {
-            Wake::Changed(notices) => {
-                let heard = Instant::now();
-                if keeper.take_in(notices) {
-                    keeper.converge(heard, Why::Doubt).await;
-                }
-            }
-            Wake::Docker(engine) => {
-                keeper.world.hear_docker(engine);
-                keeper.converge(Instant::now(), Why::Doubt).await;
-            }
-            Wake::Ways(by_router) => keeper.hear_ways(&by_router).await,
-            Wake::Firewalld(firewalld) => keeper.hear_firewalld(firewalld).await,
-            Wake::Store => keeper.refresh_store().await,
-            Wake::Timer => {
-                keeper.world.doubt_table();
-                keeper.world.doubt_chains();
-                keeper.damper.looked_at_everything(Instant::now());
-                keeper.refresh_store().await;
-                keeper.converge(Instant::now(), Why::Doubt).await;
-            }
-            Wake::Ask(Ask::Status(answer)) => {
-                keeper.refresh_store().await;
-                keeper.converge(Instant::now(), Why::Doubt).await;
-                let _ = answer.send(keeper.last_status());
-            }
-            Wake::Ask(Ask::Plan(answer)) => {
-                // Whoever asked may have gone; then nobody misses the answer.
-                let _ = answer.send(keeper.plan_report().await);
-            }
-            Wake::Ask(Ask::Down(answer)) => {
-                let report = keeper.take_down().await;
-                let done = report.is_ok();
-                let _ = answer.send(report);
-                if done {
-                    break;
-                }
-            }
-            Wake::Alive => say::alive(),
-            Wake::Stop(signal) => {
-                tracing::info!(signal, "stopping; routes and rules stay, `byway down` takes them out");
-                break;
-            }
+        if !keeper.heed(wake).await {
+            break;
         }
     }
     say::stopping();
@@ -166,19 +127,21 @@ struct Keeper {
     store: Box<dyn Store>,
     state: State,
     damper: Damper,
-    /// What was found out about the ways to peers.
-    reach: Reach,
+    /// To whom routers were found to carry packets of containers.
+    by_router: BTreeSet<HostName>,
     ways: Ways,
     status: Arc<Mutex<Option<Status>>>,
     agent: AgentStatus,
     peers: Option<Peers>,
     metrics: Metrics,
     listening: Option<Listening>,
+    book: Book,
+    trials: Option<Trials>,
     ready: bool,
 }
 
 impl Keeper {
-    fn start(settings: Settings, ways: Ways) -> Result<Self, AgentError> {
+    fn start(settings: Settings, ways: Ways, book: Book) -> Result<Self, AgentError> {
         let now = Timestamp::now();
         let mut state = State::load(&settings.state_dir)?;
         let store = store::open(&settings, &state.content, now)?;
@@ -203,26 +166,28 @@ impl Keeper {
         });
         let (world, damper) = (World::open()?, Damper::new(settings.look_every, Instant::now()));
         let status = Arc::default();
-        let (peers, listening, ready) = (None, None, false);
-        let reach = Reach::default();
+        let (peers, listening, trials, ready) = (None, None, None, false);
+        let by_router = BTreeSet::new();
         Ok(Self {
             settings,
             world,
             store,
             state,
             damper,
-            reach,
+            by_router,
             ways,
             status,
             agent,
             peers,
             metrics,
             listening,
+            book,
+            trials,
             ready,
         })
     }
 
-    /// Opens the door for other hosts. Whatever is wrong with it is told in the status.
+    /// Opens the door for other hosts, and begins to try them. Whatever is wrong with it is told in the status.
     fn let_peers_ask(&mut self, desk: Desk) {
         let identity = key::load_or_make(&self.settings.state_dir).map(|(identity, is_new)| {
             if is_new {
@@ -234,11 +199,41 @@ impl Keeper {
         let docker = self.settings.docker.clone();
         let routes = |door: &Arc<_>| peers::routes(door, desk, docker);
         self.peers = Some(Peers::start(identity, self.settings.port, known, routes));
+        self.try_peers();
     }
 
     /// Lets the metrics be read over TCP, where the operator wants it.
     fn let_metrics_be_read(&mut self) {
         self.listening = self.settings.metrics.map(|at| Listening::start(at, self.metrics.clone()));
+    }
+
+    fn desk(&self, asks: mpsc::Sender<Ask>) -> Desk {
+        let (status, metrics, book) = (self.status.clone(), self.metrics.clone(), self.book.clone());
+        Desk { status, asks, metrics, book }
+    }
+
+    /// Begins to try the peers, where the operator has not forbidden it.
+    fn try_peers(&mut self) {
+        if self.settings.health {
+            // Whatever is wrong with the key is told by those who let others ask.
+            let identity = key::load_or_make(&self.settings.state_dir).ok().map(|(identity, _)| identity);
+            self.trials = Trials::start(self.book.clone(), Asker::new(identity, self.settings.port));
+        }
+    }
+
+    /// At rest all routes are there by which peers can be tried.
+    fn tell_whom_to_try(&self, findings: &Findings) {
+        if self.trials.is_some() {
+            self.book.learn(&self.store.known().cluster, &self.settings.host, findings);
+        }
+    }
+
+    /// Nobody watches from now on, so no route may go on refusing packets: whoever comes back would stay refused.
+    async fn refuse_nobody(&mut self) {
+        self.trials = None;
+        if self.book.close() {
+            self.converge(Instant::now(), Why::Health).await;
+        }
     }
 
     fn install_protocol_name(&mut self) {
@@ -258,67 +253,6 @@ impl Keeper {
         if let Err(error) = self.state.save() {
             tracing::error!(error = chain(&error), "what must survive a restart could not be written");
         }
-    }
-
-    /// Learns from notices; returns whether there is a reason to look.
-    fn take_in(&mut self, notices: Vec<Notice>) -> bool {
-        let mut look = false;
-        for notice in notices {
-            match notice {
-                Notice::Kernel => look = true,
-                Notice::Ruleset => look |= self.note_ruleset(),
-                Notice::OurRoute(touch) => look |= self.note_touch(touch, Thing::Route),
-                Notice::OurTable(touch) => {
-                    let foreign = self.note_touch(touch, Thing::Table);
-                    if foreign {
-                        self.world.doubt_table();
-                        // A flush of everything is told as a change of our table.
-                        self.world.doubt_chains();
-                    }
-                    look |= foreign;
-                }
-                Notice::Lost => {
-                    tracing::warn!("the kernel had more notices than we could take; looking at everything");
-                    self.world.doubt_table();
-                    self.world.doubt_chains();
-                    look = true;
-                }
-            }
-        }
-        look
-    }
-
-    /// Routers began or ceased to carry packets of containers.
-    async fn hear_ways(&mut self, by_router: &BTreeSet<HostName>) {
-        if self.reach.learn_routers(by_router) {
-            self.converge(Instant::now(), Why::Doubt).await;
-        }
-    }
-
-    /// firewalld may have taken what others wrote, and Docker writes it again, a moment after.
-    async fn hear_firewalld(&mut self, firewalld: Option<Firewalld>) {
-        self.world.hear_firewalld(firewalld);
-        self.world.doubt_table();
-        self.world.doubt_chains();
-        self.damper.others_write(Instant::now());
-        self.converge(Instant::now(), Why::Doubt).await;
-    }
-
-    /// Somebody's rules changed; that matters where Docker is, as ours stand among them.
-    fn note_ruleset(&mut self) -> bool {
-        self.world.doubt_chains();
-        self.world.knows_docker()
-    }
-
-    /// Remembers who changed what is ours; returns whether it was somebody else.
-    fn note_touch(&mut self, touch: Touch, thing: Thing) -> bool {
-        if self.world.is_own(touch.port) {
-            return false;
-        }
-        tracing::warn!(who = touch.who, "somebody {}", touch.what);
-        self.metrics.note(|numbers| numbers.was_changed(thing, count::by(&touch, thing)));
-        self.agent.last_change = Some(Change { at: Timestamp::now(), what: touch.what, who: touch.who });
-        true
     }
 
     async fn refresh_store(&mut self) {
@@ -353,10 +287,12 @@ impl Keeper {
     async fn round(&mut self, deeds: &mut Deeds) -> Result<bool, AgentError> {
         let findings = self.look().await?;
         let at_rest = findings.plan.is_empty();
-        self.publish(&findings);
         if at_rest || self.settings.hands_off {
+            self.tell_whom_to_try(&findings);
+            self.publish(&findings);
             return Ok(true);
         }
+        self.publish(&findings);
         self.remember(&findings)?;
         let done = self.world.apply(&findings.plan).await;
         let outcome = self.world.take_done();
@@ -389,7 +325,9 @@ impl Keeper {
         self.metrics.note(|numbers| numbers.looked(self.agent.last_look));
         self.store.look(&observed);
         let Known { me, cluster } = &**self.store.known();
-        let desired = desired(cluster, me, &self.settings.choices, &observed, &self.reach);
+        let mut reach = self.book.reach();
+        reach.learn_routers(&self.by_router);
+        let desired = desired(cluster, me, &self.settings.choices, &observed, &reach);
         self.ways.aim(&desired.tries);
         let plan = plan(&desired, &observed);
         plan.check(&desired).map_err(|violation| AgentError::BadPlan(violation.to_string()))?;
@@ -452,7 +390,11 @@ impl Keeper {
 
     fn publish(&self, findings: &Findings) {
         let mut status = report::status(&*self.store, findings, Some(self.agent.clone()));
+        if self.trials.is_some() {
+            status.hosts.iter_mut().for_each(|host| host.health = self.book.tell(&host.name));
+        }
         if let Some(peers) = &self.peers {
+            peers.speak_as(report::speaks_as(findings));
             status.problems.extend(peers.problems());
             status.peers = Some(peers.status());
         }

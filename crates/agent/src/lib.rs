@@ -5,6 +5,7 @@
 
 pub mod edge;
 pub mod error;
+mod health;
 pub mod keep;
 pub mod key;
 mod metrics;

@@ -8,7 +8,7 @@
 //! ```
 //!
 //! A peer may look, never touch: nothing here changes the host. The most it gets is a probe from a container, an
-//! ordinary packet (trace.rs). Whatever goes wrong here is told in the status and
+//! ordinary packet (trace.rs), and, if it was gone, a trial of its own routes (`crate::health`). Whatever goes wrong here is told in the status and
 //! ends neither the agent nor its routes.
 
 mod door;
@@ -20,6 +20,7 @@ mod talk;
 mod tests;
 mod trace;
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use axum::Router;
@@ -73,6 +74,11 @@ impl Peers {
     /// Goes by another state of the inventory from now on; whoever it does not list any more is hung up on.
     pub(crate) fn learn(&self, known: Arc<Known>) {
         self.door.learn(known);
+    }
+
+    /// Tells others from now on that this host speaks with these addresses along the data path.
+    pub(crate) fn speak_as(&self, addresses: Vec<IpAddr>) {
+        self.door.speak_as(addresses);
     }
 
     /// How it stands.

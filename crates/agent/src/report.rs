@@ -1,6 +1,7 @@
 //! Tells how the host stands, from the last look and plan.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 
 use byway_api::metrics::ByFamily;
 use byway_api::{AgentStatus, HostStatus, Status, host_statuses};
@@ -39,6 +40,14 @@ pub fn status(store: &dyn Store, findings: &Findings, agent: Option<AgentStatus>
     }
 }
 
+/// The addresses with which this host itself speaks along the data path, of each family at most one.
+#[must_use]
+pub(crate) fn speaks_as(findings: &Findings) -> Vec<IpAddr> {
+    let addresses: BTreeSet<IpAddr> =
+        findings.desired.routes.values().filter_map(|route| route.src).collect();
+    addresses.into_iter().collect()
+}
+
 /// The interfaces of containers in networks that are opted in and hold addresses of this host's subnets.
 fn endpoints(me: &Host, observed: &Observed) -> Vec<Endpoint> {
     let Some(docker) = &observed.docker else { return Vec::new() };
@@ -69,7 +78,11 @@ fn present(findings: &Findings) -> impl Iterator<Item = (&Route, &WantedRoute)> 
     let ours = findings.observed.routes.iter().filter(|route| route.is_ours() && route.metric == METRIC);
     ours.filter_map(|route| {
         let wanted = findings.desired.routes.get(&route.to)?;
-        (route.via == Some(wanted.via) && route.dev == Some(wanted.dev)).then_some((route, wanted))
+        let is_right = match wanted.gone {
+            Some(_) => route.is_refusal(),
+            None => route.via == Some(wanted.via) && route.dev == Some(wanted.dev),
+        };
+        is_right.then_some((route, wanted))
     })
 }
 

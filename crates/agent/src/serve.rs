@@ -9,14 +9,17 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
-use axum::{Json, Router};
+use axum::{Extension, Json, Router};
 use byway_api::{DownReport, PlanReport, Refusal, SOCKET, Status, path};
+use byway_fabric::health::Question;
 use tokio::net::UnixListener;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 
 use crate::error::{AgentError, links};
+use crate::health::Book;
 use crate::metrics::Metrics;
+use crate::peers::Asker;
 
 /// Questions that may wait for the loop; more are told to come again.
 pub(crate) const ASKS_MAX: usize = 16;
@@ -47,6 +50,8 @@ pub(crate) struct Desk {
     pub(crate) asks: mpsc::Sender<Ask>,
     /// What was counted.
     pub(crate) metrics: Metrics,
+    /// How peers answer.
+    pub(crate) book: Book,
 }
 
 /// The API while it is served.
@@ -125,6 +130,15 @@ async fn status_within(desk: &Desk, patience: Duration) -> Response {
         Some(status) => Json(status).into_response(),
         None => refuse(StatusCode::SERVICE_UNAVAILABLE, vec!["the agent has not looked yet".to_owned()]),
     }
+}
+
+/// How the host that asks is heard here.
+pub(crate) async fn tell_word(
+    State(desk): State<Desk>,
+    Extension(asker): Extension<Asker>,
+    Json(question): Json<Question>,
+) -> Response {
+    Json(desk.book.asked_by(&asker.host, question)).into_response()
 }
 
 async fn tell_metrics(State(desk): State<Desk>) -> Response {

@@ -4,6 +4,7 @@
 //! This room does not know how anything is found out or done.
 
 pub mod client;
+mod health;
 mod http;
 pub mod identity;
 pub mod metrics;
@@ -15,6 +16,7 @@ use byway_fabric::docker::Endpoint;
 use byway_fabric::path::Path;
 use byway_fabric::plan::Plan;
 use byway_fabric::problem::Problem;
+pub use health::{AgentHealth, HealthTurn, PeerHealth};
 use ipnet::IpNet;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -35,6 +37,8 @@ pub mod path {
     pub const METRICS: &str = "/metrics";
     /// `GET`, between hosts only: [`super::Hello`]. The one path that never changes.
     pub const HELLO: &str = "/v1/hello";
+    /// `POST`, between hosts only, a `fabric::health::Question`: how the asker is heard along the data path, a `Word`.
+    pub const HEALTH: &str = "/v1/health";
     /// `POST`, between hosts only, a `fabric::trace::Search`: where things are, a `Found`.
     pub const SEARCH: &str = "/v1/search";
     /// `POST`, between hosts only, an `Order`: lines of `Event` until its limits, a stop, or until the asker hangs up.
@@ -62,7 +66,7 @@ pub struct Hello {
     pub version: String,
     /// The versions of the API that it speaks, the lowest and the highest.
     pub api: (u32, u32),
-    /// The addresses with which it speaks to containers: those of its own bridges. Empty where it does not say.
+    /// Its own addresses in its containers' subnets, those of its bridges: with them it speaks along the data path.
     #[serde(default)]
     pub speaks_as: Vec<IpAddr>,
 }
@@ -185,6 +189,9 @@ pub struct HostStatus {
     /// By which path packets go there; nothing where none do.
     #[serde(default)]
     pub path: Option<Path>,
+    /// How it answers along the data path; none where it is not tried.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub health: Option<PeerHealth>,
 }
 
 /// How a host stands.
@@ -201,6 +208,8 @@ pub enum HostState {
     Conflict,
     /// It is no neighbour, or one of its subnets cannot be routed.
     NotDirect,
+    /// It answered before and does not any more: its routes refuse packets.
+    Gone,
     /// A subnet of it would cut this host off.
     Refused,
 }
@@ -221,6 +230,7 @@ impl std::fmt::Display for HostState {
             Self::Missing => "missing",
             Self::Conflict => "conflict",
             Self::NotDirect => "not direct",
+            Self::Gone => "gone",
             Self::Refused => "refused",
         })
     }
@@ -334,6 +344,7 @@ pub fn host_statuses(
         Some(ProblemKind::Conflict) => HostState::Conflict,
         Some(ProblemKind::Refused) => HostState::Refused,
         Some(ProblemKind::NotDirect) => HostState::NotDirect,
+        Some(ProblemKind::Gone) => HostState::Gone,
         _ if present < expected => HostState::Missing,
         _ => HostState::Routed,
     };
@@ -347,6 +358,7 @@ pub fn host_statuses(
             routes_present,
             state: state(&host.name, routes_expected, routes_present),
             path: (routes_expected > 0).then(|| paths.get(&host.name).cloned().unwrap_or_default()),
+            health: None,
         }
     };
     cluster.hosts.iter().map(status).collect()

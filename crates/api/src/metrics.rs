@@ -2,7 +2,7 @@
 //!
 //! Knows nothing of the agent's loop or of HTTP: [`Numbers`] are counted up and set by whoever does the work, and
 //! [`text`] writes them down. All labels come from closed lists, so that no cluster and no stranger makes the page
-//! longer: it has some 80 samples, always the same.
+//! longer: it has some 100 samples, always the same.
 
 mod exposition;
 mod histogram;

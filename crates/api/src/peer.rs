@@ -48,6 +48,8 @@ pub struct Bounds {
     pub handshake: Duration,
     /// Until the whole answer to a question, or the beginning of a stream, is there.
     pub answer: Duration,
+    /// The most bytes that an answer may have.
+    pub answer_bytes: usize,
 }
 
 impl Default for Bounds {
@@ -56,6 +58,7 @@ impl Default for Bounds {
             connect: Duration::from_secs(1),
             handshake: Duration::from_secs(1),
             answer: Duration::from_secs(10),
+            answer_bytes: ANSWER_BYTES_MAX,
         }
     }
 }
@@ -144,7 +147,7 @@ impl Peer {
             if answer.status().is_success() {
                 return Ok(Ok(answer.into_body()));
             }
-            Ok(Err(refusal(answer).await?))
+            Ok(Err(refusal(answer, ANSWER_BYTES_MAX).await?))
         };
         let body = match timeout(after, begin).await {
             Ok(Ok(Ok(body))) => body,
@@ -180,13 +183,13 @@ impl Peer {
         what: String,
         request: Request<Full<Bytes>>,
     ) -> Result<T, PeerError> {
-        let after = self.bounds.answer;
+        let (after, bytes_max) = (self.bounds.answer, self.bounds.answer_bytes);
         let talk = async {
             let answer = self.conversation.ask(request).await?;
             if answer.status().is_success() {
-                return Ok(Ok(whole(answer, ANSWER_BYTES_MAX).await?));
+                return Ok(Ok(whole(answer, bytes_max).await?));
             }
-            Ok(Err(refusal(answer).await?))
+            Ok(Err(refusal(answer, bytes_max).await?))
         };
         let host = self.host.clone();
         match timeout(after, talk).await {
@@ -205,9 +208,9 @@ impl Peer {
 }
 
 /// What was said with a status that is not success.
-async fn refusal(answer: Response<Incoming>) -> Result<Refusal, Cause> {
+async fn refusal(answer: Response<Incoming>, bytes_max: usize) -> Result<Refusal, Cause> {
     let status: StatusCode = answer.status();
-    let body = whole(answer, ANSWER_BYTES_MAX).await?;
+    let body = whole(answer, bytes_max).await?;
     Ok(serde_json::from_slice(&body)
         .unwrap_or_else(|_| Refusal { chain: vec![format!("it answers {status}")], hint: None }))
 }

@@ -8,8 +8,9 @@ use std::time::Duration;
 
 use byway_api::metrics::{By, ByFamily, Cause, Done, FAMILIES, Kind, Numbers, Round, Source, Standing};
 use byway_api::metrics::{Started, Thing, text};
-use byway_api::{HostState, HostStatus, InventoryStatus, LeaseStatus, Rejected, Status};
+use byway_api::{HostState, HostStatus, InventoryStatus, LeaseStatus, PeerHealth, Rejected, Status};
 use byway_fabric::cluster::HostName;
+use byway_fabric::health::State;
 use byway_fabric::problem::{Problem, ProblemKind};
 use jiff::Timestamp;
 
@@ -169,6 +170,17 @@ fn status(at: Timestamp) -> Status {
         routes_present: 2,
         state,
         path: None,
+        health: (state != HostState::ThisHost).then(|| PeerHealth {
+            state: State::Answers,
+            since: at,
+            because: String::new(),
+            tried: Vec::new(),
+            round_trip_micros: Some(250),
+            flaps: 2,
+            held_until: None,
+            agent: None,
+            history: Vec::new(),
+        }),
     };
     let conflict = Problem { kind: ProblemKind::Conflict, host: None, what: String::new(), hint: None };
     Status {

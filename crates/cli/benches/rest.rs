@@ -1,4 +1,5 @@
-//! What the agents of a lab of 100 hosts cost when nothing happens: memory, and CPU time over a minute. And how
+//! What the agents of a lab of 100 hosts cost when nothing happens: memory, and CPU time over a minute. They do not try
+//! each other, as so many on one machine would have no rest; what that costs, the bench `health` measures. And how
 //! long a lab takes until all of it is up and routed.
 
 #[path = "../../fabric/benches/verdict/mod.rs"]

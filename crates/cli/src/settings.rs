@@ -14,7 +14,7 @@ use clap::Args;
 
 use crate::complaint::Advised;
 
-/// The longest configuration that is read; twelve keys and their comments need far less.
+/// The longest configuration that is read; thirteen keys and their comments need far less.
 const CONFIG_BYTES_MAX: usize = 1 << 20;
 /// The longest password that is read.
 const PASSWORD_BYTES_MAX: usize = 4096;
@@ -141,6 +141,7 @@ pub(crate) fn settings(config: &Config) -> anyhow::Result<Settings> {
         docker: docker(config),
         port: config.port.value,
         metrics: config.metrics.as_ref().map(|at| at.value),
+        health: config.health.value,
         look_every: Duration::from_secs(config.look_every_seconds.value),
         hands_off: false,
     })

@@ -1,6 +1,7 @@
 //! `byway status`: how this host stands.
 
 mod all;
+mod health;
 mod store;
 
 use std::process::ExitCode;
@@ -44,6 +45,7 @@ fn text(status: &Status, now: Timestamp) -> String {
     text += &store::lines(&status.inventory, now);
     text += "\n";
     text += &hosts(status);
+    text += &health::lines(status, now);
     text += &containers(&status.endpoints);
     text += &problems(&status.problems);
     text + &status.peers.as_ref().map_or_else(String::new, |peers| strangers(peers, now))
@@ -129,9 +131,10 @@ fn hosts(status: &Status) -> String {
             routes,
             host.path.as_ref().map_or("-", Path::word).to_owned(),
             host.state.to_string(),
+            health::cell(host),
         ]
     });
-    table(["HOST", "ADDRESSES", "SUBNETS", "ROUTES", "PATH", "STATE"], rows)
+    table(["HOST", "ADDRESSES", "SUBNETS", "ROUTES", "PATH", "STATE", "HEALTH"], rows)
 }
 
 /// The containers that are on the cluster, and where on this host they are plugged in.

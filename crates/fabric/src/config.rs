@@ -119,6 +119,8 @@ pub enum Key {
     Port,
     /// The TCP address at which the metrics can be read.
     Metrics,
+    /// Whether peers are tried, and those that are gone refused.
+    Health,
     /// Seconds between two looks without being woken.
     LookEverySeconds,
     /// What is logged.
@@ -127,7 +129,7 @@ pub enum Key {
 
 impl Key {
     /// All keys, in the order in which they are documented.
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 23] = [
         Self::Host,
         Self::Inventory,
         Self::Etcd,
@@ -148,6 +150,7 @@ impl Key {
         Self::StateDir,
         Self::Port,
         Self::Metrics,
+        Self::Health,
         Self::LookEverySeconds,
         Self::Log,
     ];
@@ -186,6 +189,7 @@ impl Key {
             Self::StateDir => ("state-dir", "BYWAY_STATE_DIR"),
             Self::Port => ("port", "BYWAY_PORT"),
             Self::Metrics => ("metrics", "BYWAY_METRICS"),
+            Self::Health => ("health", "BYWAY_HEALTH"),
             Self::LookEverySeconds => ("look-every-seconds", "BYWAY_LOOK_EVERY_SECONDS"),
             Self::Log => ("log", "BYWAY_LOG"),
         }
@@ -276,6 +280,8 @@ pub struct Config {
     pub port: Setting<u16>,
     /// The TCP address at which the metrics can be read; none means only on the local socket.
     pub metrics: Option<Setting<SocketAddr>>,
+    /// Whether peers are tried, and the routes of those that are gone refuse packets.
+    pub health: Setting<bool>,
     /// Seconds between two looks without being woken, in [`LOOK_EVERY_SECONDS_RANGE`].
     pub look_every_seconds: Setting<u64>,
     /// What is logged: a level, or levels per target.
@@ -307,6 +313,7 @@ pub fn merge(layers: impl IntoIterator<Item = Layer>) -> Config {
         state_dir: all.state_dir.unwrap_or_else(|| default(STATE_DIR.into())),
         port: all.port.unwrap_or_else(|| default(PORT)),
         metrics: all.metrics,
+        health: all.health.unwrap_or_else(|| default(true)),
         look_every_seconds: all.look_every_seconds.unwrap_or_else(|| default(LOOK_EVERY_SECONDS)),
         log: all.log.unwrap_or_else(|| default(LOG.into())),
     }
@@ -348,6 +355,9 @@ impl Config {
             Key::StateDir => Some(path(&self.state_dir)),
             Key::Port => Some((self.port.value.to_string(), &self.port.origin)),
             Key::Metrics => self.metrics.as_ref().map(|at| (at.value.to_string(), &at.origin)),
+            Key::Health => {
+                Some((if self.health.value { "on" } else { "off" }.to_owned(), &self.health.origin))
+            }
             Key::LookEverySeconds => {
                 Some((self.look_every_seconds.value.to_string(), &self.look_every_seconds.origin))
             }

@@ -58,6 +58,8 @@ pub struct WantedRoute {
     pub src: Option<IpAddr>,
     /// Whose subnet it is.
     pub host: HostName,
+    /// Why nothing arrives there any more, if that is so: packets are refused then instead of sent into the void.
+    pub gone: Option<String>,
 }
 
 /// A tunnel that should be there.
@@ -135,6 +137,7 @@ pub fn desired(
     }
     desired.tell_sizes(&around);
     uplinks.extend(desired.tunnels.keys().map(|underlay| underlay.index()));
+    desired.refuse_for_the_gone(reach);
     uplinks.extend(foreign_ways(&desired.owners, observed));
     uplinks.retain(|index| !own.links.contains_key(index));
     desired.want_sysctls(&uplinks, &own, observed);
@@ -295,6 +298,22 @@ pub(crate) fn holder<'a>(
 }
 
 impl Desired {
+    /// Who is gone has routes that refuse packets, so that clients fail at once instead of hanging.
+    fn refuse_for_the_gone(&mut self, reach: &Reach) {
+        let mut told = BTreeSet::new();
+        for route in self.routes.values_mut() {
+            route.gone = reach.gone(&route.host).map(str::to_owned);
+            if let Some(why) = route.gone.as_ref().filter(|_| told.insert(route.host.clone())) {
+                self.problems.push(Problem {
+                    kind: ProblemKind::Gone,
+                    host: Some(route.host.clone()),
+                    what: format!("host {} does not answer: {why}; its routes refuse packets", route.host),
+                    hint: Some("they are put back by themselves when it answers again".to_owned()),
+                });
+            }
+        }
+    }
+
     /// Docker looks for free subnets among IPv4 routes with the scope of a link only, so our routes to peers say
     /// nothing to it. What cannot be reached is left out: packets may find their way there without us.
     fn want_reservations(&mut self, me: &Host, observed: &Observed) {

@@ -16,6 +16,7 @@ pub mod desired;
 pub mod docker;
 pub mod evidence;
 pub mod firewalld;
+pub mod health;
 pub mod inventory;
 pub mod journey;
 pub mod lease;

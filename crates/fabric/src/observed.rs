@@ -123,6 +123,18 @@ impl Route {
         }
     }
 
+    /// A route of ours to a peer that does not answer: who sends there is told so at once.
+    #[must_use]
+    pub fn refusal(to: IpNet) -> Self {
+        Self { metric: METRIC, ..Self::reservation(to) }
+    }
+
+    /// Whether it is one of ours that refuses packets.
+    #[must_use]
+    pub fn is_refusal(&self) -> bool {
+        self.is_ours() && self.metric == METRIC && self.kind == RouteKind::Unreachable
+    }
+
     /// Whether it is one of ours that only says whose a subnet is.
     #[must_use]
     pub fn is_reservation(&self) -> bool {

@@ -159,7 +159,9 @@ fn route_steps(
             unwanted.insert(to);
         }
         let route = present.next_if(|(present, _)| *present == to).map(|(_, route)| route);
-        if frozen.contains(to) {
+        // A refusal of ours may win over what a colleague routes; once its reason has gone it must not.
+        let refuses_without_reason = route.is_some_and(Route::is_refusal) && wanted.gone.is_none();
+        if frozen.contains(to) && !refuses_without_reason {
             continue;
         }
         match route {
@@ -177,6 +179,10 @@ fn route_steps(
 }
 
 fn is_right(route: &Route, wanted: &WantedRoute) -> bool {
+    if wanted.gone.is_some() {
+        // Where it leaves does not matter; the kernel says `lo` for IPv6.
+        return route.kind == RouteKind::Unreachable;
+    }
     route.kind == RouteKind::Unicast
         && route.via == Some(wanted.via)
         && route.dev == Some(wanted.dev)
@@ -184,14 +190,17 @@ fn is_right(route: &Route, wanted: &WantedRoute) -> bool {
 }
 
 fn put(to: &IpNet, wanted: &WantedRoute, observed: &Observed, because: String) -> Step {
-    let route = Route {
-        to: *to,
-        kind: RouteKind::Unicast,
-        via: Some(wanted.via),
-        dev: Some(wanted.dev),
-        src: wanted.src,
-        metric: METRIC,
-        protocol: PROTOCOL,
+    let route = match &wanted.gone {
+        Some(_) => Route::refusal(*to),
+        None => Route {
+            to: *to,
+            kind: RouteKind::Unicast,
+            via: Some(wanted.via),
+            dev: Some(wanted.dev),
+            src: wanted.src,
+            metric: METRIC,
+            protocol: PROTOCOL,
+        },
     };
     Step::PutRoute { text: observed.route_text(&route), route, because }
 }
@@ -208,6 +217,9 @@ fn why_gone(desired: &Desired, route: &Route) -> String {
 }
 
 fn why_new(wanted: &WantedRoute, desired: &Desired) -> String {
+    if let Some(why) = &wanted.gone {
+        return format!("host {} does not answer: {why}", wanted.host);
+    }
     let holds = format!("host {} holds it", wanted.host);
     match desired.paths.get(&wanted.host) {
         Some(path) => format!("{holds}, and {}", path.because()),
@@ -217,6 +229,12 @@ fn why_new(wanted: &WantedRoute, desired: &Desired) -> String {
 
 fn why_replaced(route: &Route, wanted: &WantedRoute, desired: &Desired, observed: &Observed) -> String {
     let host = &wanted.host;
+    if wanted.gone.is_some() {
+        return why_new(wanted, desired);
+    }
+    if route.is_refusal() {
+        return format!("the route to host {host} is to pass packets on again");
+    }
     if let Some(path) = desired.paths.get(host).filter(|_| route.dev != Some(wanted.dev)) {
         return path.because();
     }

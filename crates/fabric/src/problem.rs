@@ -29,6 +29,8 @@ pub enum ProblemKind {
     Refused,
     /// A host that is no neighbour on any link.
     NotDirect,
+    /// A host that answered before and does not any more; its routes refuse packets.
+    Gone,
     /// Something that must come first, from outside.
     Waits,
     /// Other hosts cannot ask this one.
@@ -43,6 +45,7 @@ impl fmt::Display for ProblemKind {
             Self::Conflict => "conflict",
             Self::Refused => "refused",
             Self::NotDirect => "not direct",
+            Self::Gone => "gone",
             Self::Waits => "waits",
             Self::Peers => "peers",
             Self::Metrics => "metrics",

@@ -39,6 +39,7 @@ run-dir = /run/byway (default)
 state-dir = /var/lib/byway (default)
 port = 7172 (default)
 metrics is not set
+health = on (default)
 look-every-seconds = 60 (default)
 log = info (default)
 ";
@@ -82,6 +83,7 @@ run-dir = /run/byway (default)
 state-dir = /var/lib/byway (default)
 port = 7172 (default)
 metrics = [::1]:9172 (from BYWAY_METRICS)
+health = on (default)
 look-every-seconds = 30 (from /etc/byway/byway.toml:4)
 log = debug (from BYWAY_LOG)
 ";

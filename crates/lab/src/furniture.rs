@@ -74,6 +74,16 @@ pub(crate) fn make_keys(topology: &Topology) -> Result<String> {
     Ok(topology.inventory_with(|name| keys.get(name).copied())?)
 }
 
+/// All agents of this lab try each other, and each that is tried takes a place in the kernel's table of neighbours, which
+/// all namespaces of a machine share: 1,024 of each family, of which those above 512 are soon thrown out (`arp(7)`).
+const HOSTS_THAT_TRY_EACH_OTHER_MAX: usize = 22;
+
+/// The agent's settings.
+fn settings(host: &Host, topology: &Topology) -> String {
+    let name = format!("host = \"{}\"\n", host.name);
+    if topology.hosts.len() > HOSTS_THAT_TRY_EACH_OTHER_MAX { name + "health = \"off\"\n" } else { name }
+}
+
 /// Furnishes the host's namespaces, from inside them. The socket is where its agent says that it is ready.
 pub(crate) fn furnish_host(
     host: &Host,
@@ -83,7 +93,7 @@ pub(crate) fn furnish_host(
 ) -> Result<UnixDatagram> {
     sethostname(&host.name).context("set the host name")?;
     let stage = format!("{RUN}/{}", host.name);
-    write(&format!("{stage}/etc/byway/byway.toml"), &format!("host = \"{}\"\n", host.name))?;
+    write(&format!("{stage}/etc/byway/byway.toml"), &settings(host, topology))?;
     write(&format!("{stage}/etc/byway/inventory.toml"), inventory)?;
     write(&format!("{stage}/etc/hosts"), &hosts_file(topology))?;
     write(&format!("{stage}/etc/hostname"), &format!("{}\n", host.name))?;

@@ -14,6 +14,8 @@ pub(super) enum Why {
     Start,
     /// The inventory has changed.
     Store,
+    /// A peer has gone, or is back.
+    Health,
     /// Something may be wrong.
     Doubt,
 }
@@ -34,6 +36,7 @@ impl Deeds {
         Some(match why {
             Why::Start => Cause::Start,
             Why::Store => Cause::Inventory,
+            Why::Health => Cause::Health,
             Why::Doubt => found,
         })
     }
@@ -44,6 +47,7 @@ pub(super) fn wake(numbers: &mut Numbers, wake: &Wake) {
     match wake {
         Wake::Changed(notices) => notices.iter().for_each(|heard| notice(numbers, heard)),
         Wake::Docker(_) => numbers.heard(Source::Docker),
+        Wake::Health => numbers.heard(Source::Health),
         Wake::Firewalld(_) => numbers.heard(Source::Firewalld),
         Wake::Store => numbers.heard(Source::Inventory),
         Wake::Timer => numbers.heard(Source::Timer),

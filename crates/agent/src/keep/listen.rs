@@ -29,6 +29,8 @@ pub(super) enum Wake {
     Changed(Vec<Notice>),
     /// Docker came, changed its networks or containers, or went.
     Docker(Option<Engine>),
+    /// A peer has gone, or its routes are to be tried again.
+    Health,
     /// firewalld came, did anything, or went.
     Firewalld(Option<Firewalld>),
     /// The store may say something else, or somebody asks to read it again (`SIGHUP`).
@@ -57,6 +59,7 @@ pub(super) struct Ears {
     docker: watch::Receiver<Option<Engine>>,
     firewalld: watch::Receiver<Option<Firewalld>>,
     ways: watch::Receiver<BTreeSet<HostName>>,
+    gone: watch::Receiver<BTreeSet<HostName>>,
     watchdog: Option<Interval>,
     hangup: Signal,
     terminate: Signal,
@@ -68,6 +71,7 @@ impl Ears {
         settings: &Settings,
         asked: mpsc::Receiver<Ask>,
         ways: watch::Receiver<BTreeSet<HostName>>,
+        gone: watch::Receiver<BTreeSet<HostName>>,
     ) -> Result<Self, AgentError> {
         let listen = |what: &str| {
             let what = what.to_owned();
@@ -87,6 +91,7 @@ impl Ears {
             docker,
             firewalld,
             ways,
+            gone,
             // Twice as often as it must be, so that one late wake is no death.
             watchdog: sd_notify::watchdog_enabled().map(|every| tokio::time::interval(every / 2)),
             hangup: signal(SignalKind::hangup()).map_err(listen("SIGHUP"))?,
@@ -112,6 +117,7 @@ impl Ears {
             docker,
             firewalld,
             ways,
+            gone,
             watchdog,
             hangup,
             terminate,
@@ -132,6 +138,10 @@ impl Ears {
             Ok(()) = docker.changed() => Wake::Docker(docker.borrow_and_update().clone()),
             Ok(()) = firewalld.changed() => Wake::Firewalld(firewalld.borrow_and_update().clone()),
             Ok(()) = ways.changed() => Wake::Ways(ways.borrow_and_update().clone()),
+            Ok(()) = gone.changed() => {
+                gone.mark_unchanged();
+                Wake::Health
+            }
             Some(ask) = asked.recv() => Wake::Ask(ask),
             () = tick(watchdog) => Wake::Alive,
             _ = hangup.recv() => Wake::Store,

@@ -52,6 +52,7 @@ struct Book {
     refused: VecDeque<Entry>,
     logged_at: Option<Timestamp>,
     listening: BTreeMap<SocketAddr, Result<SocketAddr, String>>,
+    speaks_as: Vec<IpAddr>,
 }
 
 #[derive(Debug)]
@@ -126,6 +127,15 @@ impl Door {
         let is_strange = |entry: &Entry| entry.key.is_none_or(|key| known.name_of(&key).is_none());
         self.book().refused.retain(is_strange);
         self.known.send_replace(known);
+    }
+
+    /// The addresses with which this host speaks along the data path.
+    pub(super) fn speaks_as(&self) -> Vec<IpAddr> {
+        self.book().speaks_as.clone()
+    }
+
+    pub(super) fn speak_as(&self, addresses: Vec<IpAddr>) {
+        self.book().speaks_as = addresses;
     }
 
     /// A place for somebody who has not proved anything yet.

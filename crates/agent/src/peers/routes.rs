@@ -7,13 +7,13 @@ use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::http::{Method, StatusCode, Uri, header};
 use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse as _, Response};
-use axum::routing::get;
+use axum::routing::{get, post};
 use axum::{Json, Router};
 use byway_api::{API, API_HEADER, Hello, Refusal, path};
 
 use super::door::Door;
 use crate::edge::docker::Place;
-use crate::serve::{Desk, refuse_with, tell_peer_status};
+use crate::serve::{Desk, refuse_with, tell_peer_status, tell_word};
 
 /// The largest request: a question is a few hundred bytes.
 pub(super) const REQUEST_BYTES_MAX: usize = 64 << 10;
@@ -22,7 +22,8 @@ const ANSWER_TIME: Duration = Duration::from_secs(10);
 
 /// The routes for hosts that are known. Each request carries an [`super::talk::Asker`].
 pub(crate) fn routes(door: &Arc<Door>, desk: Desk, docker: Place) -> Router {
-    let looks = Router::new().route(path::STATUS, get(tell_peer_status)).with_state(desk);
+    let looks = Router::new().route(path::STATUS, get(tell_peer_status)).route(path::HEALTH, post(tell_word));
+    let looks = looks.with_state(desk);
     guarded(door, looks.merge(super::trace::routes(door, docker)))
 }
 
@@ -46,7 +47,7 @@ fn hello(door: &Door) -> Hello {
         host: door.known().me.name.clone(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         api: API,
-        speaks_as: Vec::new(),
+        speaks_as: door.speaks_as(),
     }
 }
 

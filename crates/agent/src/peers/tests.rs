@@ -27,6 +27,7 @@ const BOUNDS: Bounds = Bounds {
     connect: Duration::from_secs(20),
     handshake: Duration::from_secs(20),
     answer: Duration::from_secs(20),
+    answer_bytes: 1 << 20,
 };
 
 /// A server, and somebody who asks it.

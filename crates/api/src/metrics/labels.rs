@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use byway_fabric::health::State;
 use byway_fabric::plan::Step;
 use byway_fabric::problem::ProblemKind;
 
@@ -41,6 +42,8 @@ labels! {
         Nftables = "nftables",
         /// Docker came, changed its networks or containers, or went.
         Docker = "docker",
+        /// A peer has gone, or is to be tried again.
+        Health = "health",
         /// firewalld came, did anything, or went.
         Firewalld = "firewalld",
         /// The inventory may have been written.
@@ -71,6 +74,8 @@ labels! {
         Start = "start",
         /// The inventory had changed.
         Inventory = "inventory",
+        /// A peer had gone, or was back.
+        Health = "health",
         /// Routes were missing or wrong.
         Route = "route",
         /// The table was missing, wrong or not up to date.
@@ -134,14 +139,22 @@ impl Cause {
 }
 
 impl Label for ProblemKind {
-    const ALL: &'static [Self] =
-        &[Self::Conflict, Self::Refused, Self::NotDirect, Self::Waits, Self::Peers, Self::Metrics];
+    const ALL: &'static [Self] = &[
+        Self::Conflict,
+        Self::Refused,
+        Self::NotDirect,
+        Self::Gone,
+        Self::Waits,
+        Self::Peers,
+        Self::Metrics,
+    ];
 
     fn word(self) -> &'static str {
         match self {
             Self::Conflict => "conflict",
             Self::Refused => "refused",
             Self::NotDirect => "not-direct",
+            Self::Gone => "gone",
             Self::Waits => "waits",
             Self::Peers => "peers",
             Self::Metrics => "metrics",
@@ -152,7 +165,7 @@ impl Label for ProblemKind {
 /// Of other hosts only: the host that speaks is not counted among them.
 impl Label for HostState {
     const ALL: &'static [Self] =
-        &[Self::Routed, Self::Missing, Self::Conflict, Self::NotDirect, Self::Refused];
+        &[Self::Routed, Self::Missing, Self::Conflict, Self::NotDirect, Self::Gone, Self::Refused];
 
     fn word(self) -> &'static str {
         match self {
@@ -161,7 +174,34 @@ impl Label for HostState {
             Self::Missing => "missing",
             Self::Conflict => "conflict",
             Self::NotDirect => "not-direct",
+            Self::Gone => "gone",
             Self::Refused => "refused",
+        }
+    }
+}
+
+impl Label for State {
+    const ALL: &'static [Self] = &[
+        Self::Answers,
+        Self::Silent,
+        Self::Vouched,
+        Self::Gone,
+        Self::HeldBack,
+        Self::Returning,
+        Self::NeverAnswered,
+        Self::NotTried,
+    ];
+
+    fn word(self) -> &'static str {
+        match self {
+            Self::Answers => "answers",
+            Self::Silent => "silent",
+            Self::Vouched => "vouched",
+            Self::Gone => "gone",
+            Self::HeldBack => "held-back",
+            Self::Returning => "returning",
+            Self::NeverAnswered => "never-answered",
+            Self::NotTried => "not-tried",
         }
     }
 }
@@ -219,6 +259,9 @@ mod tests {
             assert_eq!(serde_json::to_value(kind).ok(), Some(kind.word().into()));
         }
         for state in HostState::ALL {
+            assert_eq!(serde_json::to_value(state).ok(), Some(state.word().into()));
+        }
+        for state in State::ALL {
             assert_eq!(serde_json::to_value(state).ok(), Some(state.word().into()));
         }
     }

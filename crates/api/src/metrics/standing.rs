@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use byway_fabric::health::State;
 use byway_fabric::problem::ProblemKind;
 
 use super::labels::Counts;
@@ -37,12 +38,19 @@ pub struct Standing {
     pub(super) pending: usize,
     pub(super) containers: usize,
     pub(super) refused: usize,
+    pub(super) health: Counts<State>,
+    /// The round trips of all peers in microseconds, from the shortest to the longest.
+    pub(super) trips: Vec<u32>,
+    pub(super) flaps: u64,
 }
 
 impl Standing {
     /// What a status says, and what it does not tell apart: the routes by their families.
     #[must_use]
     pub fn of(status: &Status, expected: ByFamily, present: ByFamily) -> Self {
+        let health = || status.hosts.iter().filter_map(|host| host.health.as_ref());
+        let mut trips: Vec<u32> = health().filter_map(|health| health.round_trip_micros).collect();
+        trips.sort_unstable();
         let others = status.hosts.iter().filter(|host| host.state != HostState::ThisHost);
         Self {
             expected,
@@ -51,6 +59,9 @@ impl Standing {
             problems: status.problems.iter().map(|problem| problem.kind).collect(),
             pending: status.pending,
             containers: status.endpoints.len(),
+            health: health().map(|health| health.state).collect(),
+            trips,
+            flaps: health().map(|health| health.flaps).sum(),
             refused: status.peers.as_ref().map_or(0, |peers| peers.refused.len()),
         }
     }

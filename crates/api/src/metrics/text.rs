@@ -43,6 +43,9 @@ families! {
     EXPECTED = gauge("byway_routes_expected", &["family"], "Routes to subnets of other hosts that should be there.");
     PRESENT = gauge("byway_routes_present", &["family"], "Routes of Byway's that are there and right; the expected ones that are missing were not found or are frozen by a conflict.");
     PEERS = gauge("byway_peers", &["state"], "Other hosts of the inventory, by how they stand.");
+    HEALTH = gauge("byway_peers_tried", &["health"], "Other hosts, by how they answer along the data path.");
+    TRIPS = gauge("byway_peer_round_trip_seconds", &["of"], "Round trips along the data path: of the peer with the shortest, the one in the middle, and the one with the longest; each is the middle of its last.");
+    FLAPS = counter("byway_peer_flaps_total", &[], "How often peers came back after they were gone.");
     CONFLICTS = gauge("byway_conflicts", &[], "Foreign routes to prefixes of the cluster, left alone; also among the problems.");
     PROBLEMS = gauge("byway_problems", &["kind"], "What somebody should look at, by kind.");
     PENDING = gauge("byway_steps_pending", &[], "Changes that were due at the last look.");
@@ -93,11 +96,24 @@ fn tell_standing(page: &mut Page, standing: &Standing) {
     by_family(page, &EXPECTED, standing.expected);
     by_family(page, &PRESENT, standing.present);
     counts(page, &PEERS, &standing.peers);
+    counts(page, &HEALTH, &standing.health);
+    trips(page, &standing.trips);
+    single(page, &FLAPS, standing.flaps);
     single(page, &CONFLICTS, standing.problems.of(byway_fabric::problem::ProblemKind::Conflict));
     counts(page, &PROBLEMS, &standing.problems);
     single(page, &PENDING, standing.pending);
     single(page, &CONTAINERS, standing.containers);
     single(page, &REFUSED, standing.refused);
+}
+
+/// Nothing where nobody has answered yet: no time is not a short time.
+fn trips(page: &mut Page, trips: &[u32]) {
+    let (Some(shortest), Some(longest)) = (trips.first(), trips.last()) else { return };
+    page.family(&TRIPS);
+    let middle = trips.get(trips.len() / 2).unwrap_or(longest);
+    for (of, micros) in [("shortest", shortest), ("middle", middle), ("longest", longest)] {
+        page.sample(&TRIPS, &[of], f64::from(*micros) / 1e6);
+    }
 }
 
 fn tell_inventory(page: &mut Page, inventory: &InventoryStatus) {

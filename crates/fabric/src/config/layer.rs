@@ -59,6 +59,8 @@ pub struct Layer {
     pub port: Option<Setting<u16>>,
     /// See [`Key::Metrics`].
     pub metrics: Option<Setting<SocketAddr>>,
+    /// See [`Key::Health`].
+    pub health: Option<Setting<bool>>,
     /// See [`Key::LookEverySeconds`].
     pub look_every_seconds: Option<Setting<u64>>,
     /// See [`Key::Log`].
@@ -160,6 +162,7 @@ impl Layer {
             state_dir: self.state_dir.or(weaker.state_dir),
             port: self.port.or(weaker.port),
             metrics: self.metrics.or(weaker.metrics),
+            health: self.health.or(weaker.health),
             look_every_seconds: self.look_every_seconds.or(weaker.look_every_seconds),
             log: self.log.or(weaker.log),
         }
@@ -192,6 +195,7 @@ impl Layer {
             Key::StateDir => self.state_dir = Some(setting(value::path(text, &origin)?, origin)),
             Key::Port => self.port = Some(setting(value::port(text)?, origin)),
             Key::Metrics => self.metrics = Some(setting(value::metrics(text)?, origin)),
+            Key::Health => self.health = Some(setting(value::on_or_off(text)?, origin)),
             Key::LookEverySeconds => {
                 self.look_every_seconds =
                     Some(setting(value::number(text, LOOK_EVERY_SECONDS_RANGE)?, origin));

@@ -164,6 +164,14 @@ pub(super) fn metrics(text: &str) -> Result<SocketAddr, String> {
 }
 
 /// Docker's own rule for names of networks (moby `daemon/names`).
+pub(super) fn on_or_off(text: &str) -> Result<bool, String> {
+    match text {
+        "on" => Ok(true),
+        "off" => Ok(false),
+        _ => Err("it can be `on` or `off`".to_owned()),
+    }
+}
+
 pub(super) fn network(text: &str) -> Result<String, String> {
     let first_is_plain = text.starts_with(|c: char| c.is_ascii_alphanumeric());
     let rest_is_plain = text.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-'));

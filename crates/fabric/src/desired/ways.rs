@@ -108,7 +108,7 @@ impl Desired {
     fn want_route(&mut self, subnet: IpNet, peer: &Host, way: Way, around: &Around<'_>) {
         let Way { via, dev, path } = way;
         let src = around.own.address_like(&subnet);
-        self.routes.insert(subnet, WantedRoute { via, dev, src, host: peer.name.clone() });
+        self.routes.insert(subnet, WantedRoute { via, dev, src, host: peer.name.clone(), gone: None });
         match path {
             Path::Direct => {}
             Path::ByRouter { .. } => {

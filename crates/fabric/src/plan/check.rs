@@ -14,6 +14,8 @@ pub enum Violation {
     PutsRouteElsewhere(String),
     /// A route of somebody else is deleted.
     DeletesForeign(String),
+    /// A route refuses packets to a host that answers, or was not tried.
+    RefusesWithoutReason(String),
     /// A route goes before its successor has come.
     DeletesBeforePut(String),
     /// A route through a tunnel that is not ready for it.
@@ -27,6 +29,7 @@ impl fmt::Display for Violation {
         match self {
             Self::PutsRouteElsewhere(what) => write!(f, "{what}, which is not a subnet of a peer"),
             Self::DeletesForeign(what) => write!(f, "{what}, which is not ours"),
+            Self::RefusesWithoutReason(what) => write!(f, "{what}, whose host is not known to be gone"),
             Self::DeletesBeforePut(what) => write!(f, "{what} before its successor is there"),
             Self::PutsRouteNowhere(what) => write!(f, "{what}, of which the tunnel knows nothing"),
             Self::TunnelOutOfTurn(what) => write!(f, "{what} out of its turn"),
@@ -43,6 +46,9 @@ impl Plan {
         let (mut put, mut deleted, mut closed) = (false, false, false);
         for step in &self.steps {
             match step {
+                Step::PutRoute { route, .. } if route.is_refusal() && !refuses_for_cause(route, desired) => {
+                    return Err(Violation::RefusesWithoutReason(step.what()));
+                }
                 Step::PutRoute { route, .. }
                     if !leads_to_a_peer(route, desired) && !reserves(route, desired) =>
                 {
@@ -88,7 +94,13 @@ fn has_its_tunnel(route: &Route, desired: &Desired) -> bool {
     hops.any(|hop| route.via == Some(hop))
 }
 
+/// Only who is known to be gone is refused, and only its whole subnet.
+fn refuses_for_cause(route: &Route, desired: &Desired) -> bool {
+    let is_gone = desired.routes.get(&route.to).is_some_and(|wanted| wanted.gone.is_some());
+    is_gone && route.via.is_none() && route.dev.is_none()
+}
+
 fn leads_to_a_peer(route: &Route, desired: &Desired) -> bool {
     let held_by_peer = holder(&desired.owners, &route.to).is_some_and(|(_, host)| *host != desired.me);
-    route.is_ours() && held_by_peer && route.via.is_some()
+    route.is_ours() && held_by_peer && (route.via.is_some() || route.is_refusal())
 }
