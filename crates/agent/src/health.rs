@@ -22,7 +22,7 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::edge::echo::Echoes;
 pub(crate) use ask::Asker;
-pub(crate) use book::Book;
+pub(crate) use book::{Book, Lost};
 
 /// Between two rounds at least: what is due within it is done together.
 const STEP: Duration = Duration::from_millis(10);
@@ -82,6 +82,6 @@ async fn run(book: Book, echoes: Echoes, asker: Arc<Asker>) {
             let asker = asker.clone();
             questions.spawn(async move { asker.ask(question).await });
         }
-        book.tell_who_is_gone();
+        book.tell_who_is_lost();
     }
 }

@@ -16,7 +16,7 @@ mod heed;
 mod listen;
 mod say;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -27,6 +27,7 @@ use byway_api::{AgentStatus, Change, DownReport, PlanReport, Repair, SENTENCES_M
 use byway_fabric::cluster::HostName;
 use byway_fabric::desired::{Choices, desired};
 use byway_fabric::plan::{Step, plan, take_down};
+use byway_fabric::reach::Reach;
 use byway_fabric::table::Table;
 use byway_fabric::tunnel::Underlay;
 use jiff::Timestamp;
@@ -53,6 +54,10 @@ use listen::Ears;
 /// Looks and repairs in a row before the agent believes that somebody works against it, or that a step cannot
 /// succeed: one to repair, one to see that it is good, the rest for what changed meanwhile.
 const ROUNDS_MAX: usize = 6;
+
+/// How long a router is not believed that lost packets, whatever was found before: until it would have been found out
+/// without that (`fabric::reach::proof`), and some.
+const DISTRUST: Duration = Duration::from_secs(30);
 
 /// What an agent must know to start.
 #[derive(Debug, Clone)]
@@ -129,6 +134,8 @@ struct Keeper {
     damper: Damper,
     /// To whom routers were found to carry packets of containers.
     by_router: BTreeSet<HostName>,
+    /// Those of them to whom nothing arrives any more by their router, whatever was found; until when that is believed.
+    distrusted: BTreeMap<HostName, Instant>,
     ways: Ways,
     status: Arc<Mutex<Option<Status>>>,
     agent: AgentStatus,
@@ -167,7 +174,7 @@ impl Keeper {
         let (world, damper) = (World::open()?, Damper::new(settings.look_every, Instant::now()));
         let status = Arc::default();
         let (peers, listening, trials, ready) = (None, None, None, false);
-        let by_router = BTreeSet::new();
+        let (by_router, distrusted) = (BTreeSet::new(), BTreeMap::new());
         Ok(Self {
             settings,
             world,
@@ -175,6 +182,7 @@ impl Keeper {
             state,
             damper,
             by_router,
+            distrusted,
             ways,
             status,
             agent,
@@ -324,14 +332,27 @@ impl Keeper {
         self.agent.last_look = Timestamp::now();
         self.metrics.note(|numbers| numbers.looked(self.agent.last_look));
         self.store.look(&observed);
+        let reach = self.reach();
         let Known { me, cluster } = &**self.store.known();
-        let mut reach = self.book.reach();
-        reach.learn_routers(&self.by_router);
         let desired = desired(cluster, me, &self.settings.choices, &observed, &reach);
         self.ways.aim(&desired.tries);
         let plan = plan(&desired, &observed);
         plan.check(&desired).map_err(|violation| AgentError::BadPlan(violation.to_string()))?;
         Ok(Findings { desired, observed, plan })
+    }
+
+    /// What was found out about the ways to peers. Where a router was found to carry and nothing arrives any more, it is the
+    /// router that is not believed first: such a peer is tried by its tunnel before it is left alone.
+    fn reach(&mut self) -> Reach {
+        let (mut reach, now) = (self.book.reach(), Instant::now());
+        let lost = self.book.lost();
+        for peer in self.by_router.iter().filter(|peer| lost.contains_key(*peer)) {
+            self.distrusted.insert(peer.clone(), now + DISTRUST);
+        }
+        self.distrusted.retain(|peer, until| *until > now && self.by_router.contains(peer));
+        let trusted = self.by_router.iter().filter(|peer| !self.distrusted.contains_key(*peer));
+        reach.learn_routers(&trusted.cloned().collect());
+        reach
     }
 
     /// Writes down what a plan is about to change, before it does. A setting that we had put before was
@@ -432,7 +453,9 @@ impl Keeper {
     }
 
     async fn take_down(&mut self) -> Result<DownReport, AgentError> {
-        take_out(&mut self.world, &mut self.state).await
+        let report = take_out(&mut self.world, &mut self.state).await?;
+        self.store.leave().await;
+        Ok(report)
     }
 }
 

@@ -17,6 +17,7 @@ use std::sync::Arc;
 use byway_api::InventoryStatus;
 use byway_fabric::cluster::{Cluster, Host};
 use byway_fabric::observed::Observed;
+use futures_util::future::BoxFuture;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
@@ -58,6 +59,9 @@ pub trait Store: fmt::Debug + Send {
 
     /// Hears what a look has found on this host.
     fn look(&mut self, observed: &Observed);
+
+    /// Takes this host out of the sight of the others, when everything of Byway's was taken out of it. It keeps its subnets.
+    fn leave(&mut self) -> BoxFuture<'_, ()>;
 
     /// Wakes whoever waits when there is something to take in; none where a file tells by itself.
     fn wakes(&self) -> Option<watch::Receiver<Told>>;

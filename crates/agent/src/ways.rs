@@ -3,7 +3,7 @@
 //! ```text
 //! keep ── which ways are worth a try ──> ways ── to which peers routers carry ──> keep
 //!                                         │ ^
-//!                                  edge/echoes.rs
+//!                                  edge/router_echo.rs
 //! ```
 
 use std::collections::BTreeSet;
@@ -14,7 +14,7 @@ use byway_fabric::reach::proof::{Prover, Target};
 use tokio::sync::watch;
 use tokio::time::sleep_until;
 
-use crate::edge::echoes::Echoes;
+use crate::edge::router_echo::Echoes;
 
 /// How long to wait after a socket broke: it is opened anew, and meanwhile nothing is proven.
 const AFTER_FAULT: Duration = Duration::from_secs(10);

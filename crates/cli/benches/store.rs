@@ -15,7 +15,7 @@ use anyhow::{Context as _, Result, ensure};
 use byway_agent::store::{Records, Shared};
 use byway_fabric::cluster::{Host, HostName};
 use byway_fabric::lease;
-use byway_lab::etcd::Members;
+use byway_lab::etcd::{Members, Tls};
 use byway_lab::{Lab, Options, Spread};
 use ears::Ears;
 use ipnet::IpNet;
@@ -88,7 +88,7 @@ impl Stage {
         let options = Options::private(byway.as_ref()).without_agents();
         let agent = [byway, "agent", "--etcd", &endpoint];
         let lab = Lab::up(&topology, &options.with_agent(agent), |_| {})?;
-        let members = Members::start_in(&lab, &store, address, 1, &[])?;
+        let members = Members::start_in(&lab, &store, address, 1, Tls::Without, &[])?;
         let init = ["--etcd", &endpoint, "store", "init", "--prefix", PREFIXES, "--ipv4-length", "16"];
         let done = lab.command(&store, byway).args(init).output()?;
         ensure!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));

@@ -200,11 +200,14 @@ fn a_host_that_was_installed_anew_is_told_apart_on_both_sides() {
 
 #[test]
 fn hosts_without_keys_stay_well_and_are_told_what_to_do_only_if_others_have_some() {
-    let lab = lab(&Topology::two_hosts());
+    let lab = quiet_lab(&Topology::two_hosts());
     let keys = ["docker41", "docker42"].map(|host| key(&lab, host));
     let seed = Topology::two_hosts().inventory().unwrap();
     for host in ["docker41", "docker42"] {
         write(&lab, host, INVENTORY, &seed);
+    }
+    for host in ["docker41", "docker42"] {
+        start(&lab, host);
     }
     let hint = |status: &Status| status.peers.clone().unwrap().hint;
     until(&lab, "docker41", "no keys", |status| hint(status).is_none());

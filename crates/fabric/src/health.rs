@@ -137,6 +137,19 @@ impl Health {
         }
     }
 
+    /// Packets go there by another path than before: what did not arrive by the old one is tried at once, as if nothing
+    /// had been held back.
+    pub fn another_path(&mut self, now: Millis) {
+        if let Phase::Gone { held_until, .. } = &mut self.phase {
+            *held_until = now;
+            self.come_back(now);
+        }
+        if matches!(self.phase, Phase::Vouched { .. }) {
+            self.due = now;
+        }
+        self.hurry(now);
+    }
+
     /// An echo came back along the data path, after so many microseconds.
     pub fn answered(&mut self, now: Millis, trip_micros: u32) {
         if self.trips.len() == TRIPS_MAX {

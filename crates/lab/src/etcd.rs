@@ -93,8 +93,8 @@ impl Members {
         Self::start_at(Home::Here, address.into(), &ports, tls, arguments)
     }
 
-    /// Starts a cluster in a node of a lab, at an address of that node, without TLS; the members' clients come to the ports
-    /// 2379, 2381 and so on.
+    /// Starts a cluster in a node of a lab, at an address of that node; the members' clients come to the ports 2379, 2381
+    /// and so on.
     ///
     /// # Errors
     /// As [`Members::start`].
@@ -103,11 +103,12 @@ impl Members {
         node: &str,
         address: IpAddr,
         count: u16,
+        tls: Tls,
         arguments: &[&str],
     ) -> anyhow::Result<Self> {
         let home = Home::Node { byway: lab.byway.clone(), lab: lab.name().to_owned(), node: node.to_owned() };
         let ports: Vec<[u16; 2]> = (0..count).map(|nth| [2379 + 2 * nth, 2380 + 2 * nth]).collect();
-        Self::start_at(home, address, &ports, Tls::Without, arguments)
+        Self::start_at(home, address, &ports, tls, arguments)
     }
 
     fn start_at(

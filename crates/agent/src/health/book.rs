@@ -21,6 +21,9 @@ use crate::report::Findings;
 /// When nobody is in the book there is nothing to do; a change is told.
 const IDLE: Duration = Duration::from_mins(1);
 
+/// Peers whose echoes do not come back any more, and whether they are gone, so that their routes refuse.
+pub(crate) type Lost = BTreeMap<HostName, bool>;
+
 /// The book; its copies are the same book.
 #[derive(Debug, Clone)]
 pub(crate) struct Book(Arc<Inner>);
@@ -30,7 +33,7 @@ struct Inner {
     begun: (Instant, Timestamp),
     pages: Mutex<BTreeMap<HostName, Page>>,
     changed: Notify,
-    gone: watch::Sender<BTreeSet<HostName>>,
+    lost: watch::Sender<Lost>,
 }
 
 /// One peer.
@@ -62,7 +65,7 @@ impl Default for Book {
             begun: (Instant::now(), Timestamp::now()),
             pages: Mutex::default(),
             changed: Notify::new(),
-            gone: watch::Sender::default(),
+            lost: watch::Sender::default(),
         }))
     }
 }
@@ -87,9 +90,9 @@ impl Book {
         pages.values().any(|page| page.health.gone().is_some())
     }
 
-    /// Hears when somebody is gone, or is to be tried with its routes.
-    pub(crate) fn listen(&self) -> watch::Receiver<BTreeSet<HostName>> {
-        self.0.gone.subscribe()
+    /// Hears when somebody is lost, or is to be tried with its routes.
+    pub(crate) fn listen(&self) -> watch::Receiver<Lost> {
+        self.0.lost.subscribe()
     }
 
     /// Waits until there is more to do than was due.
@@ -114,7 +117,13 @@ impl Book {
                 Page::new(host, now, first)
             });
             let is_new = page.ways.is_empty() && page.why_not.is_empty();
-            if page.learn(host, findings) {
+            let path = page.links();
+            let has_learned = page.learn(host, findings);
+            if path != page.links() {
+                page.health.another_path(now);
+                has_changed = true;
+            }
+            if has_learned {
                 has_changed = true;
                 if !is_new {
                     page.health.hurry(now);
@@ -167,18 +176,21 @@ impl Book {
         pages.values_mut().flat_map(|page| page.tick(now, &pace, echoes)).collect()
     }
 
-    /// Tells the loop if others are gone than before.
-    pub(super) fn tell_who_is_gone(&self) {
-        let gone: BTreeSet<HostName> = {
-            let pages = self.pages();
-            let is_gone = pages.iter().filter(|(_, page)| page.health.gone().is_some());
-            is_gone.map(|(name, _)| name.clone()).collect()
-        };
-        self.0.gone.send_if_modified(|before| {
-            let differs = *before != gone;
-            *before = gone;
+    /// Tells the loop if others are lost than before.
+    pub(super) fn tell_who_is_lost(&self) {
+        let lost = self.lost();
+        self.0.lost.send_if_modified(|before| {
+            let differs = *before != lost;
+            *before = lost;
             differs
         });
+    }
+
+    /// Whose echoes do not come back any more.
+    pub(crate) fn lost(&self) -> Lost {
+        let pages = self.pages();
+        let lost = pages.iter().filter(|(_, page)| page.health.is_lost());
+        lost.map(|(name, page)| (name.clone(), page.health.gone().is_some())).collect()
     }
 
     /// Who is gone, for the planner.
@@ -281,6 +293,11 @@ impl Page {
         ways.sort_by_key(|way| Some(way.subnet) != first);
         (self.ways, self.why_not) = (ways, why_not);
         self.ways.len() != before
+    }
+
+    /// The links by which it is tried.
+    fn links(&self) -> BTreeSet<String> {
+        self.ways.iter().map(|way| way.link.clone()).collect()
     }
 
     /// Believed only inside its own subnets.

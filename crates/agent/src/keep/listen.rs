@@ -17,6 +17,7 @@ use crate::edge::firewalld;
 use crate::edge::inventory_file::InventoryFile;
 use crate::edge::notices::{Listener, Notice};
 use crate::error::AgentError;
+use crate::health::Lost;
 use crate::serve::Ask;
 use crate::store::{Store, Told};
 
@@ -29,7 +30,7 @@ pub(super) enum Wake {
     Changed(Vec<Notice>),
     /// Docker came, changed its networks or containers, or went.
     Docker(Option<Engine>),
-    /// A peer has gone, or its routes are to be tried again.
+    /// A peer is lost, or its routes are to be tried again.
     Health,
     /// firewalld came, did anything, or went.
     Firewalld(Option<Firewalld>),
@@ -59,7 +60,7 @@ pub(super) struct Ears {
     docker: watch::Receiver<Option<Engine>>,
     firewalld: watch::Receiver<Option<Firewalld>>,
     ways: watch::Receiver<BTreeSet<HostName>>,
-    gone: watch::Receiver<BTreeSet<HostName>>,
+    lost: watch::Receiver<Lost>,
     watchdog: Option<Interval>,
     hangup: Signal,
     terminate: Signal,
@@ -71,7 +72,7 @@ impl Ears {
         settings: &Settings,
         asked: mpsc::Receiver<Ask>,
         ways: watch::Receiver<BTreeSet<HostName>>,
-        gone: watch::Receiver<BTreeSet<HostName>>,
+        lost: watch::Receiver<Lost>,
     ) -> Result<Self, AgentError> {
         let listen = |what: &str| {
             let what = what.to_owned();
@@ -91,7 +92,7 @@ impl Ears {
             docker,
             firewalld,
             ways,
-            gone,
+            lost,
             // Twice as often as it must be, so that one late wake is no death.
             watchdog: sd_notify::watchdog_enabled().map(|every| tokio::time::interval(every / 2)),
             hangup: signal(SignalKind::hangup()).map_err(listen("SIGHUP"))?,
@@ -117,7 +118,7 @@ impl Ears {
             docker,
             firewalld,
             ways,
-            gone,
+            lost,
             watchdog,
             hangup,
             terminate,
@@ -138,8 +139,8 @@ impl Ears {
             Ok(()) = docker.changed() => Wake::Docker(docker.borrow_and_update().clone()),
             Ok(()) = firewalld.changed() => Wake::Firewalld(firewalld.borrow_and_update().clone()),
             Ok(()) = ways.changed() => Wake::Ways(ways.borrow_and_update().clone()),
-            Ok(()) = gone.changed() => {
-                gone.mark_unchanged();
+            Ok(()) = lost.changed() => {
+                lost.mark_unchanged();
                 Wake::Health
             }
             Some(ask) = asked.recv() => Wake::Ask(ask),

@@ -8,6 +8,8 @@ use byway_api::{InventoryStatus, Rejected};
 use byway_fabric::cluster::HostName;
 use byway_fabric::inventory::{self, INVENTORY_BYTES_MAX, Inventory};
 use byway_fabric::observed::Observed;
+use futures_util::FutureExt as _;
+use futures_util::future::{BoxFuture, ready};
 use jiff::Timestamp;
 use tokio::sync::watch;
 
@@ -102,6 +104,10 @@ impl Store for FileStore {
     }
 
     fn look(&mut self, _observed: &Observed) {}
+
+    fn leave(&mut self) -> BoxFuture<'_, ()> {
+        ready(()).boxed()
+    }
 
     fn wakes(&self) -> Option<watch::Receiver<Told>> {
         None

@@ -23,14 +23,16 @@ use std::time::Duration;
 use byway_api::{LeaseStatus, Rejected};
 use byway_fabric::lease::Claimant;
 use jiff::Timestamp;
-use tokio::sync::watch;
-use tokio::time::{Instant, sleep};
+use tokio::sync::{oneshot, watch};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::shared::{Seen, Shared};
 use super::{Known, remembered};
-use crate::edge::etcd::{EtcdError, Lease};
+use crate::edge::etcd::{Etcd, EtcdError, Lease};
 use crate::error::chain;
 
+/// How long it may take to give the lease back: somebody waits for `byway down`.
+const LEAVE_TIME: Duration = Duration::from_secs(3);
 /// The pause after the first failure, doubled with each one after it.
 const PAUSE_MIN: Duration = Duration::from_millis(100);
 /// And the longest: what etcd bears from some hundred hosts that come back at once.
@@ -90,8 +92,29 @@ impl Member {
         Self { shared, claimant, lease: None, tell, hear, path, written: None }
     }
 
-    /// Takes part for as long as the agent runs.
-    pub(super) async fn run(mut self) {
+    /// Takes part for as long as the agent runs, or until it is told to leave.
+    pub(super) async fn run(mut self, left: oneshot::Receiver<()>) {
+        tokio::select! {
+            () = self.take_part() => return,
+            told = left => if told.is_err() { return },
+        }
+        if timeout(LEAVE_TIME, self.give_back()).await.is_err() {
+            tracing::warn!(
+                "etcd does not answer; the others hear that this host is gone when its lease lapses"
+            );
+        }
+    }
+
+    /// Gives the lease back, and with it goes what says that this host is there.
+    async fn give_back(&self) {
+        let Some(lease) = self.lease else { return };
+        let given_back = async { Etcd::connect(&self.shared.options).await?.revoke(lease.id).await };
+        if let Err(error) = given_back.await {
+            tracing::warn!(error = chain(&error), "the lease was not given back; it lapses by itself");
+        }
+    }
+
+    async fn take_part(&mut self) {
         let mut pause = PAUSE_MIN;
         // What a host must not be given is known after the first look only.
         if self.hear.wait_for(Option::is_some).await.is_err() {

@@ -6,6 +6,8 @@ use std::sync::Arc;
 
 use byway_api::InventoryStatus;
 use byway_fabric::observed::Observed;
+use futures_util::FutureExt as _;
+use futures_util::future::{BoxFuture, ready};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
@@ -70,6 +72,10 @@ impl Store for Remembered {
     fn remember(&self, _content: &mut Content) {}
 
     fn look(&mut self, _observed: &Observed) {}
+
+    fn leave(&mut self) -> BoxFuture<'_, ()> {
+        ready(()).boxed()
+    }
 
     fn wakes(&self) -> Option<watch::Receiver<Told>> {
         None

@@ -9,8 +9,11 @@ use byway_fabric::cluster::{Cluster, Host};
 use byway_fabric::desired::Choices;
 use byway_fabric::lease::Claimant;
 use byway_fabric::observed::Observed;
+use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
 use jiff::Timestamp;
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
+use tokio::task::JoinHandle;
 
 use super::member::{Member, Told};
 use super::uses::Surroundings;
@@ -53,6 +56,8 @@ pub struct SharedStore {
     told: watch::Receiver<Told>,
     choices: Choices,
     seen: watch::Sender<Seen>,
+    /// To end the membership, and to hear that it has ended.
+    leave: Option<(oneshot::Sender<()>, JoinHandle<()>)>,
 }
 
 impl SharedStore {
@@ -93,8 +98,9 @@ impl SharedStore {
         let (tell, told) = watch::channel(Told::nothing(read_at, now));
         let (seen, hear) = watch::channel(None);
         let member = Member::new(shared.clone(), claimant, remembered::path(state_dir), tell, hear);
-        tokio::spawn(member.run());
-        Ok(Self { name, known, told, choices: settings.choices.clone(), seen })
+        let (leave, left) = oneshot::channel();
+        let leave = Some((leave, tokio::spawn(member.run(left))));
+        Ok(Self { name, known, told, choices: settings.choices.clone(), seen, leave })
     }
 }
 
@@ -138,6 +144,18 @@ impl Store for SharedStore {
             *seen = Some(found);
             is_new
         });
+    }
+
+    fn leave(&mut self) -> BoxFuture<'_, ()> {
+        let leave = self.leave.take();
+        async move {
+            let Some((leave, ended)) = leave else { return };
+            // Whoever has ended already has nothing to leave.
+            if leave.send(()).is_ok() {
+                let _ = ended.await;
+            }
+        }
+        .boxed()
     }
 
     fn wakes(&self) -> Option<watch::Receiver<Told>> {

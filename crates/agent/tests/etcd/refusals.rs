@@ -25,7 +25,7 @@ async fn a_certificate_that_does_not_fit_is_told_for_what_it_is() {
     wrong_ca.tls.ca = Some(others.ca.clone());
     let (_, text, hint) = refusal(&wrong_ca).await;
     assert!(text.contains("invalid peer certificate") && text.contains(endpoint), "{text}");
-    assert!(hint.contains("CA file"), "{hint}");
+    assert!(hint.contains("`etcd-ca`"), "{hint}");
 
     for identity in [Some(others.client.clone()), None] {
         let mut wrong_client = good.clone();
@@ -80,7 +80,7 @@ async fn files_are_read_anew_for_each_connection() {
     members.kill_all();
     members.start_all().unwrap();
     std::fs::copy(&others.ca, &ca).unwrap();
-    assert!(etcd.get("a").await.unwrap_err().hint().unwrap().contains("CA file"));
+    assert!(etcd.get("a").await.unwrap_err().hint().unwrap().contains("`etcd-ca`"));
     std::fs::copy(&members.certificates().ca, &ca).unwrap();
     assert_eq!(etcd.get("a").await.unwrap(), None);
 }

@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result, ensure};
 use byway_agent::store::{Records, Shared};
 use byway_fabric::cluster::{Host, HostName};
 use byway_fabric::lease;
-use byway_lab::etcd::Members;
+use byway_lab::etcd::{Members, Tls};
 use byway_lab::{Lab, Options, Spread};
 
 use crate::ears::{self, Ears};
@@ -72,7 +72,7 @@ impl Stage {
         let byway = env!("CARGO_BIN_EXE_byway");
         let options = Options::private(byway.as_ref()).without_agents();
         let lab = Lab::up(&topology, &options.with_agent([byway, "agent", "--etcd", &endpoint]), |_| {})?;
-        let members = Members::start_in(&lab, "docker42", ADDRESS.parse()?, 1, &[])?;
+        let members = Members::start_in(&lab, "docker42", ADDRESS.parse()?, 1, Tls::Without, &[])?;
         let stage = Self { lab, shared: ears::shared(&endpoint)?, _members: members };
         let init = ["--etcd", &endpoint, "store", "init", "--prefix", "10.0.0.0/8"];
         let done = stage.lab.command("docker42", byway).args(init).output()?;

@@ -1,7 +1,7 @@
 //! Two hosts, and an etcd on a third one.
 
 use byway_api::LeaseStatus;
-use byway_lab::etcd::Members;
+use byway_lab::etcd::{Members, Tls};
 use byway_lab::{Lab, Spread, Topology};
 
 use super::{Ear, byway, quiet_lab, run, start, status, write};
@@ -21,7 +21,8 @@ pub fn three_hosts() -> Topology {
 /// A lab with an etcd that has a cluster, and hosts that know where it is.
 pub fn stage() -> (Lab, Members) {
     let lab = quiet_lab(&three_hosts());
-    let members = Members::start_in(&lab, STORE, "192.168.199.43".parse().unwrap(), 1, &[]).unwrap();
+    let members =
+        Members::start_in(&lab, STORE, "192.168.199.43".parse().unwrap(), 1, Tls::Without, &[]).unwrap();
     for host in ["docker41", "docker42"] {
         run(&lab, host, "rm /etc/byway/inventory.toml");
         configure(&lab, host, "");

@@ -139,6 +139,7 @@ fn play(story: &str) -> Stage {
             match word.strip_prefix("busy-for-") {
                 Some(millis) => stage.world.busy_until = now + millis.parse::<Millis>().unwrap(),
                 None if word == "end" => {}
+                None if word == "another-path" => stage.health.another_path(now),
                 None => stage.world.change(word),
             }
         }
@@ -306,6 +307,27 @@ fn a_trial_that_fails_is_tried_again_after_twice_as_long() {
          10393 Gone
          10413 Returning
          11013 HeldBack",
+    );
+}
+
+#[test]
+fn a_new_path_is_tried_at_once_whatever_was_held_back() {
+    check(
+        "0 well
+         5000 cut
+         6000 well no-echoes
+         8500 well another-path
+         9000 end",
+        "2 Answers
+         5252 Silent
+         5552 Gone
+         6173 Returning
+         6773 HeldBack
+         7773 Gone
+         7793 Returning
+         8393 HeldBack
+         8500 Returning
+         8602 Answers",
     );
 }
 

@@ -144,6 +144,12 @@ impl Health {
         }
     }
 
+    /// Whether echoes came back and do not any more, whatever others say of it.
+    #[must_use]
+    pub fn is_lost(&self) -> bool {
+        matches!(self.phase, Phase::Gone { .. } | Phase::Vouched { .. })
+    }
+
     /// Why it stands so, and since when, apart from what passes in less than a second.
     #[must_use]
     pub fn last_turn(&self) -> &Turn {

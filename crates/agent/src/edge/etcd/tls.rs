@@ -72,8 +72,8 @@ impl FileError {
             Self::Read { path, .. } => format!("the agent must be able to read {}", path.display()),
             Self::Nothing { what, .. } => format!("a file in PEM with a {what} is needed"),
             Self::Identity { .. } => "the certificate and the key must belong together".to_owned(),
-            Self::Name(_) => "say the name that is in the members' certificates".to_owned(),
-            Self::NoTrust => "say the CA of etcd's certificates".to_owned(),
+            Self::Name(_) => "write the name that is in the members' certificates".to_owned(),
+            Self::NoTrust => "say the CA of etcd's certificates (`etcd-ca`)".to_owned(),
         }
     }
 }
@@ -173,10 +173,10 @@ pub(super) fn hint(cause: &io::Error) -> &'static str {
     match error {
         Some(rustls::Error::InvalidCertificate(reason)) => match reason {
             CertificateError::UnknownIssuer | CertificateError::BadSignature => {
-                "the CA file is not of the authority that made the members' certificates"
+                "the CA file (`etcd-ca`) is not of the authority that made the members' certificates"
             }
             CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
-                "the member's certificate is for other names: say one of these as server name, or ask for it by one"
+                "the member's certificate is for other names: write one of these in `etcd`"
             }
             CertificateError::Expired
             | CertificateError::ExpiredContext { .. }

@@ -139,7 +139,7 @@ impl Member {
             return Ok(true);
         }
         let prefixes = session.registry.cluster.as_ref().map(|cluster| cluster.value.prefixes.clone());
-        // Ends: each round finds a subnet that answers, of which there is a bounded number.
+        // Ends: each round finds another subnet that answers, of which so many are asked.
         loop {
             let subnets = self.subnets(session, &seen);
             self.claimant.uses = seen.uses_in(prefixes.as_deref().unwrap_or_default(), &subnets);
@@ -158,7 +158,7 @@ impl Member {
                     (transaction, generation, subnets, passed_over)
                 }
             };
-            if self.somebody_answers(session, &subnets).await {
+            if self.somebody_answers(session, &claimant.subnets, &subnets).await {
                 continue;
             }
             for one in &passed_over {
@@ -208,9 +208,10 @@ impl Member {
         own.or_else(|| session.answered.get(&subnet).cloned())
     }
 
-    /// Asks on the wire whether anybody uses those subnets that this host has not had yet; whether somebody does.
-    async fn somebody_answers(&self, session: &mut Session, subnets: &[IpNet]) -> bool {
-        let fresh = subnets.iter().filter(|subnet| !self.claimant.subnets.contains(subnet));
+    /// Asks on the wire whether anybody uses those subnets that are neither this host's `own` nor reserved for it; whether
+    /// somebody does.
+    async fn somebody_answers(&self, session: &mut Session, own: &[IpNet], subnets: &[IpNet]) -> bool {
+        let fresh = subnets.iter().filter(|subnet| !own.contains(subnet));
         let reserved: Vec<IpNet> = session.registry.reserved_for(&self.claimant.name).collect();
         let mut is_answered = false;
         for subnet in fresh.filter(|subnet| !reserved.contains(subnet)) {

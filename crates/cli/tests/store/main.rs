@@ -2,12 +2,17 @@
 
 #![allow(clippy::unwrap_used, reason = "for tests only")]
 
+#[path = "../common/mod.rs"]
 mod common;
 
-use byway_lab::etcd::Members;
+mod both;
+mod faults;
+mod random;
+
+use byway_lab::etcd::{Members, Tls};
 use byway_lab::{Lab, Signal};
 use common::stores::{ETCD, PREFIXES, STORE, begin, configure, lease, stage, three_hosts, until_routed};
-use common::{Ear, assert_reaching, attempt, byway, end, ping, quiet_lab, run, start, status, write};
+use common::{Ear, assert_reaching, attempt, byway, end, ping, quiet_lab, run, start, write};
 use nix::sys::signal::{Signal as Interrupt, kill};
 
 fn subnets(lab: &Lab, host: &str) -> Vec<String> {
@@ -78,37 +83,6 @@ fn a_host_with_other_bridges_gets_a_subnet_that_nobody_uses() {
 }
 
 #[test]
-fn while_etcd_is_away_all_stays_and_an_agent_even_starts() {
-    let (lab, mut members) = stage();
-    begin(&lab);
-    members.kill_all();
-    let ear = Ear::open(&lab, "docker41");
-    let since =
-        ear.until("it says that etcd says nothing", || match status(&lab, "docker41").inventory.rejected {
-            Some(rejected) => Ok(rejected.since),
-            None => Err("all is well".to_owned()),
-        });
-    assert_reaching(&lab);
-    end(&lab, "docker41", Signal::SIGKILL);
-    start(&lab, "docker41");
-    until_routed(&lab, "docker41", 2);
-    let told = status(&lab, "docker41").inventory;
-    assert!(told.rejected.is_some_and(|rejected| rejected.since >= since), "it says so again");
-    assert_eq!(subnets(&lab, "docker41"), ["172.41.0.0/16", "fd00:172:41::/64"]);
-    assert_reaching(&lab);
-    members.start_all().unwrap();
-    ear.until("etcd is heard", || match status(&lab, "docker41").inventory {
-        told if told.rejected.is_none()
-            && told.lease.as_ref().is_some_and(|lease| lease.generation == Some(2)) =>
-        {
-            Ok(())
-        }
-        told => Err(format!("{told:?}")),
-    });
-    until_routed(&lab, "docker42", 2);
-}
-
-#[test]
 fn a_host_that_is_gone_for_longer_than_its_lease_loses_its_routes_and_comes_back_to_its_subnet() {
     let (lab, _members) = stage();
     configure(&lab, "docker42", "lease-seconds = 5\n");
@@ -127,49 +101,10 @@ fn a_host_that_is_gone_for_longer_than_its_lease_loses_its_routes_and_comes_back
 }
 
 #[test]
-fn of_two_hosts_from_one_disk_the_second_is_told_so_and_changes_nothing() {
-    let (lab, _members) = stage();
-    begin(&lab);
-    let disk = run(&lab, "docker41", "cat /var/lib/byway/id");
-    end(&lab, "docker42", Signal::SIGTERM);
-    write(&lab, "docker42", "/var/lib/byway/id", &disk);
-    start(&lab, "docker42");
-    let refused = Ear::open(&lab, "docker42")
-        .until("it is refused", || lease(&lab, "docker42").refused.ok_or_else(|| "it is not".to_owned()));
-    assert!(
-        refused.mistakes.starts_with("another machine has the id of this one and is in the cluster, at"),
-        "{refused:?}"
-    );
-    assert_eq!(lease(&lab, "docker41").refused, None);
-    assert_reaching(&lab);
-    // As it says itself.
-    end(&lab, "docker42", Signal::SIGTERM);
-    run(&lab, "docker42", "rm /var/lib/byway/id");
-    let (_, out, _) = byway(&lab, "docker41", &["hosts"]);
-    assert!(out.contains("docker42"), "{out}");
-}
-
-#[test]
-fn garbage_under_our_prefix_is_told_by_its_key_and_ignored() {
-    let (lab, members) = stage();
-    begin(&lab);
-    members.ctl(&["put", "/byway/subnets/172.47.0.0-16", "{]"]).unwrap();
-    members.ctl(&["put", "/byway/what/is/this", "x"]).unwrap();
-    let told = Ear::open(&lab, "docker41").until("it is told", || match lease(&lab, "docker41").garbage {
-        garbage if garbage.len() == 2 => Ok(garbage),
-        garbage => Err(format!("{garbage:?}")),
-    });
-    assert!(told[0].starts_with("subnets/172.47.0.0-16: "), "{told:?}");
-    assert_eq!(told[1], "what/is/this: nothing of this name is known");
-    let (_, out, _) = byway(&lab, "docker41", &["status"]);
-    assert!(out.contains("etcd has what/is/this: nothing of this name is known (ignored)"), "{out}");
-    assert_reaching(&lab);
-}
-
-#[test]
 fn a_running_cluster_goes_over_to_etcd_and_back_without_a_lost_packet() {
     let lab = quiet_lab(&three_hosts());
-    let _members = Members::start_in(&lab, STORE, "192.168.199.43".parse().unwrap(), 1, &[]).unwrap();
+    let _members =
+        Members::start_in(&lab, STORE, "192.168.199.43".parse().unwrap(), 1, Tls::Without, &[]).unwrap();
     let hosts = ["docker41", "docker42"];
     let (code, out, errors) = byway(&lab, STORE, &["host", "remove", STORE]);
     assert_eq!(code, Some(0), "{out}{errors}");
@@ -218,6 +153,20 @@ fn a_running_cluster_goes_over_to_etcd_and_back_without_a_lost_packet() {
             .code()
             == Some(1)
     );
+}
+
+#[test]
+fn a_host_that_is_taken_down_is_gone_for_the_others_at_once_and_keeps_its_subnet() {
+    let (lab, _members) = stage();
+    begin(&lab);
+    let (code, out, errors) = byway(&lab, "docker42", &["down"]);
+    assert_eq!(code, Some(0), "{out}{errors}");
+    until_routed(&lab, "docker41", 0);
+    let (_, out, _) = byway(&lab, "docker41", &["hosts"]);
+    assert!(out.contains("172.42.0.0/16, fd00:172:42::/64  gone"), "{out}");
+    start(&lab, "docker42");
+    until_routed(&lab, "docker41", 2);
+    assert_reaching(&lab);
 }
 
 /// A ping that goes on until it is told to stop.

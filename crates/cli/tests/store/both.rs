@@ -1,13 +1,9 @@
 //! What a store of hosts means, told of both: the inventory file, and etcd.
 
-#![allow(clippy::unwrap_used, reason = "for tests only")]
-
-mod common;
-
+use crate::common::stores::{PREFIXES, begin, stage, three_hosts, until_routed};
+use crate::common::{Ear, assert_reaching, attempt, byway, end, quiet_lab, run, start, status, write};
 use byway_lab::etcd::Members;
 use byway_lab::{Lab, Signal};
-use common::stores::{PREFIXES, begin, stage, three_hosts, until_routed};
-use common::{Ear, assert_reaching, attempt, byway, end, quiet_lab, run, start, status, write};
 
 const INVENTORY: &str = "/etc/byway/inventory.toml";
 const HOSTS: [&str; 2] = ["docker41", "docker42"];

@@ -3,15 +3,11 @@
 //!
 //! The seed is printed; `SEED=7` tells another run of the same length.
 
-#![allow(clippy::unwrap_used, reason = "for tests only")]
-
-mod common;
-
 use std::collections::{BTreeMap, BTreeSet};
 
-use byway_lab::etcd::Members;
+use crate::common::{Ear, byway, quiet_lab, run, status, write};
+use byway_lab::etcd::{Members, Tls};
 use byway_lab::{Lab, Signal, Spread, Topology, Until};
-use common::{Ear, byway, quiet_lab, run, status, write};
 use serde_json::Value;
 
 const HOSTS: [&str; 5] = ["docker41", "docker42", "docker43", "docker44", "docker45"];
@@ -50,7 +46,8 @@ impl Stage {
     fn raise(seed: u64) -> Self {
         let topology: Topology = Spread { hosts: 6, containers: 0, segments: 1 }.topology();
         let lab = quiet_lab(&topology);
-        let members = Members::start_in(&lab, STORE, "192.168.199.46".parse().unwrap(), 3, &[]).unwrap();
+        let members =
+            Members::start_in(&lab, STORE, "192.168.199.46".parse().unwrap(), 3, Tls::Without, &[]).unwrap();
         for host in HOSTS {
             // Without addresses on their bridges all of them have to choose, from hardly more than they need.
             run(&lab, host, "rm /etc/byway/inventory.toml; ip addr flush dev docker0");
@@ -83,7 +80,7 @@ impl Stage {
             }
             0..=4 if self.is_up[nth] => {
                 let signal = if self.chance.below(4) == 0 { Signal::SIGTERM } else { Signal::SIGKILL };
-                common::end(&self.lab, host, signal);
+                crate::common::end(&self.lab, host, signal);
                 self.is_up[nth] = false;
                 format!("{signal} to {host}")
             }
