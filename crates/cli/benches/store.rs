@@ -92,6 +92,9 @@ impl Stage {
         let init = ["--etcd", &endpoint, "store", "init", "--prefix", PREFIXES, "--ipv4-length", "16"];
         let done = lab.command(&store, byway).args(init).output()?;
         ensure!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+        for host in &topology.hosts[..hosts] {
+            ears::without_health(&lab, &host.name)?;
+        }
         let names = topology.hosts[..hosts].iter().map(|host| host.name.clone());
         let shared = ears::shared(&endpoint)?;
         Ok(Self { hosts: names.collect(), lab, store, shared, _members: members })

@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, bail, ensure};
 use byway_agent::edge::etcd::{Options, TlsFiles};
 use byway_agent::store::Shared;
 use byway_fabric::observed::PROTOCOL;
@@ -129,6 +129,14 @@ fn destination(mut attributes: &[u8], prefix: u8) -> Option<IpNet> {
         }
         attributes = attributes.get(length.next_multiple_of(4)..)?;
     }
+}
+
+/// Has a host's agent try nobody.
+pub(crate) fn without_health(lab: &Lab, host: &str) -> Result<()> {
+    let script = "mkdir -p /etc/byway; echo 'health = \"off\"' > /etc/byway/byway.toml";
+    let done = lab.command(host, "sh").args(["-ec", script]).status().context("write the settings")?;
+    ensure!(done.success(), "the settings of {host} were not written");
+    Ok(())
 }
 
 /// How the bench itself reaches etcd.
