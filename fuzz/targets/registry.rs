@@ -1,10 +1,10 @@
-//! Any keys and values as what a shared store holds: no panic, and an answer to a host that asks for its place. A line
-//! each: the key, a blank, the value.
+//! Any keys and values as what a shared store holds: no panic, an answer to a host that asks for its place, and the same
+//! whether it is read at once or bit by bit. A line each: the key, a blank, the value.
 
 #![no_main]
 
 use byway_fabric::cluster::HostName;
-use byway_fabric::lease::{Claimant, Entry, HostId, Listing, Registry, claim};
+use byway_fabric::lease::{Change, Claimant, Entry, HostId, Listing, Registry, claim};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|bytes: &[u8]| {
@@ -13,7 +13,13 @@ fuzz_target!(|bytes: &[u8]| {
         let value = line.get(at + 1..).unwrap_or_default().to_vec();
         Entry { key: line[..at].to_vec(), value, revision }
     });
-    let registry = Registry::read(&Listing { entries: lines.collect() });
+    let entries: Vec<Entry> = lines.collect();
+    let registry = Registry::read(&Listing { entries: entries.clone() });
+    let mut bit_by_bit = Registry::default();
+    for entry in entries {
+        bit_by_bit.apply(&Change::Put(entry));
+    }
+    assert_eq!(bit_by_bit, registry);
     let _ = registry.routed();
     let name = HostName::try_from("docker4".to_owned()).unwrap();
     let host = Claimant {
@@ -22,6 +28,7 @@ fuzz_target!(|bytes: &[u8]| {
         addresses: vec![[192, 168, 199, 4].into()],
         key: None,
         subnets: Vec::new(),
+        uses: Vec::new(),
         generation: None,
     };
     let _ = claim(&registry, &host, &|_| None);

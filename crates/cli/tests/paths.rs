@@ -347,3 +347,17 @@ fn without_tunnels_a_host_behind_a_router_is_reached_only_while_the_router_carri
     until_path(&lab, "router");
     assert_reaching(&lab, ["41", "43"], 61);
 }
+
+#[test]
+fn a_trace_follows_a_packet_through_the_tunnel() {
+    let lab = two_segments();
+    until_path(&lab, "tunnel");
+    let (code, out, errors) = byway(&lab, "docker41", &["trace", "c41", "c43"]);
+    assert_eq!(code, Some(0), "{out}{errors}");
+    let sees = |host: &str, way: &str| {
+        out.lines()
+            .any(|line| line.contains(&format!("{host} ")) && line.contains("byway.vx") && line.contains(way))
+    };
+    assert!(sees("docker41", " out ") && sees("docker43", " in "), "{out}");
+    assert!(!out.contains("not seen") && out.contains("arrived: c41"), "{out}");
+}

@@ -298,7 +298,7 @@ fn a_host_that_is_kept_listed_stays_routed_to_when_its_lease_lapses() {
     assert_eq!(routed(&model), [("docker2".to_owned(), second.subnets.clone())]);
     assert_eq!(remove(&model.registry(), &first.name).unwrap_err(), "no host is called docker1");
     let there = remove(&model.registry(), &second.name).unwrap_err();
-    assert_eq!(there, "the agent of docker2 is there, at 192.168.199.2");
+    assert_eq!(there, "the agent of docker2 is there, at 192.168.199.2: `byway down` there first");
 }
 
 #[test]

@@ -185,7 +185,10 @@ pub fn remove(registry: &Registry, name: &HostName) -> Result<Transaction, Strin
         let id = &named.value;
         if let Some(alive) = registry.alive.get(id) {
             let at: Vec<String> = alive.value.addresses.iter().map(ToString::to_string).collect();
-            return Err(format!("the agent of {name} is there, at {}", at.join(" and ")));
+            return Err(format!(
+                "the agent of {name} is there, at {}: `byway down` there first",
+                at.join(" and ")
+            ));
         }
         transaction.expect(alive_key(id), 0);
         free_subnets(registry, id, &mut transaction);

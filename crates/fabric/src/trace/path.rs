@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use super::{Cable, Whereabouts};
 use crate::cluster::HostName;
 use crate::journey::{Direction, WatchPoint};
+use crate::tunnel::Underlay;
 
 /// One end of a conversation, as its own host sees both ends.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -57,11 +58,17 @@ impl Side {
         }
     }
 
-    /// The interface by which packets of the other side come: the one that has the address to which they are sent on.
-    /// That need not be the one by which answers leave.
+    /// The interface by which packets of the other side come: the tunnel that they go into, or the one that has the address
+    /// to which they are sent on, or, where that is a router's, one of that family. That need not be the one by which
+    /// answers leave.
     fn door_from(&self, other: &Self) -> Option<String> {
-        let Whereabouts::Away { via: Some(via), .. } = &other.other else { return None };
-        self.doors.iter().find(|(address, _)| address == via).map(|(_, interface)| interface.clone())
+        let Whereabouts::Away { interface, via: Some(via) } = &other.other else { return None };
+        if Underlay::named(interface).is_some() {
+            return Some(interface.clone());
+        }
+        let of_family = || self.doors.iter().find(|(address, _)| address.is_ipv4() == via.is_ipv4());
+        let door = self.doors.iter().find(|(address, _)| address == via).or_else(of_family);
+        door.map(|(_, interface)| interface.clone())
     }
 
     /// The points from this end to an uplink, as packets pass them that leave (`Out`) or come (`In`).
@@ -166,6 +173,16 @@ mod tests {
         };
         let path = predict(from, to);
         assert_eq!((told(&path.there).as_str(), told(&path.back).as_str()), (there, back));
+    }
+
+    #[test]
+    fn what_goes_into_a_tunnel_comes_out_of_the_same_one_and_a_router_brings_the_rest() {
+        check(
+            &side("a", container("c1", Some("br")), away("byway.vx", "10.0.0.2")),
+            Some(&side("b", container("c2", Some("br")), away("eth1", "10.9.0.1"))),
+            "a:c1/eth0 out, a:vc1 in, a:br in, a:byway.vx out, b:byway.vx in, b:br out, b:vc2 out, b:c2/eth0 in",
+            "b:c2/eth0 out, b:vc2 in, b:br in, b:eth1 out, a:eth0 in, a:br out, a:vc1 out, a:c1/eth0 in",
+        );
     }
 
     #[test]

@@ -265,26 +265,20 @@ impl Session {
 
     /// Takes in what happened, and what else happened already.
     async fn hear(&mut self, watch: &mut Watch) -> Result<News, EtcdError> {
-        let mut heard = watch.next().await;
-        for _ in 0..BATCHES_MAX {
+        let (mut heard, mut batches) = (watch.next().await, 0);
+        loop {
             match heard {
                 Heard::Changes(changes) => self.take(changes),
                 Heard::Compacted(_) => return Ok(News::Ended),
                 Heard::Broken(error) => return Err(error),
             }
+            batches += 1;
             heard = tokio::select! {
                 biased;
-                more = watch.next() => more,
+                more = watch.next(), if batches < BATCHES_MAX => more,
                 () = ready(()) => return Ok(News::Changed),
             };
         }
-        // The last one was taken out of the watch.
-        match heard {
-            Heard::Changes(changes) => self.take(changes),
-            Heard::Compacted(_) => return Ok(News::Ended),
-            Heard::Broken(error) => return Err(error),
-        }
-        Ok(News::Changed)
     }
 
     fn take(&mut self, changes: Vec<Change>) {
