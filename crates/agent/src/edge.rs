@@ -3,6 +3,7 @@
 pub mod cables;
 pub mod capture_file;
 pub mod chains;
+pub mod chance;
 pub mod conntrack;
 pub mod counters;
 pub mod daemon_options;

@@ -147,7 +147,6 @@ impl Health {
         if matches!(self.phase, Phase::Vouched { .. }) {
             self.due = now;
         }
-        self.hurry(now);
     }
 
     /// An echo came back along the data path, after so many microseconds.

@@ -47,17 +47,7 @@ fn apply(plan: &Plan, kernel: &mut Observed) {
             Step::PutTunnel { underlay, tunnel, mtu, making, .. } => {
                 if *making != Making::Mend {
                     drop_tunnel(kernel, *underlay);
-                    let fresh = Sysctl::of_link(underlay.device()).map(|sysctl| {
-                        let of_all = Sysctl { scope: "all".to_owned(), ..sysctl.clone() };
-                        let inherits = sysctl.name == Setting::Forwarding;
-                        let value = kernel.sysctls.get(&of_all).filter(|_| inherits).cloned();
-                        (sysctl, value.unwrap_or_else(|| "0".to_owned()))
-                    });
-                    let fresh: Vec<_> = fresh.collect();
-                    let forced = kernel.sysctls.keys().any(|other| other.name == Setting::ForceForwarding);
-                    let is_known =
-                        |(sysctl, _): &(Sysctl, String)| forced || sysctl.name != Setting::ForceForwarding;
-                    kernel.sysctls.extend(fresh.into_iter().filter(is_known));
+                    add_settings(kernel, *underlay);
                 }
                 kernel.links.insert(underlay.index(), device(*underlay, tunnel.clone(), *mtu));
             }
@@ -92,6 +82,20 @@ fn apply(plan: &Plan, kernel: &mut Observed) {
             }
         }
     }
+}
+
+/// A link that is new has settings of its own, some of which are those for all.
+fn add_settings(kernel: &mut Observed, underlay: Underlay) {
+    let fresh = Sysctl::of_link(underlay.device()).map(|sysctl| {
+        let of_all = Sysctl { scope: "all".to_owned(), ..sysctl.clone() };
+        let inherits = sysctl.name == Setting::Forwarding;
+        let value = kernel.sysctls.get(&of_all).filter(|_| inherits).cloned();
+        (sysctl, value.unwrap_or_else(|| "0".to_owned()))
+    });
+    let fresh: Vec<_> = fresh.collect();
+    let forced = kernel.sysctls.keys().any(|other| other.name == Setting::ForceForwarding);
+    let is_known = |(sysctl, _): &(Sysctl, String)| forced || sysctl.name != Setting::ForceForwarding;
+    kernel.sysctls.extend(fresh.into_iter().filter(is_known));
 }
 
 fn device(underlay: Underlay, tunnel: Tunnel, mtu: u32) -> Link {

@@ -4,8 +4,7 @@
 //! One raw socket for each family. The kernel keeps back what is not for us: a filter asks for our identifier. What it
 //! lets through must carry the secret of the one who was asked, and come from there; all else costs nothing more.
 
-use std::fs::File;
-use std::io::{self, IoSlice, IoSliceMut, Read as _};
+use std::io::{self, IoSlice, IoSliceMut};
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsRawFd as _, OwnedFd};
 
@@ -15,6 +14,7 @@ use nix::sys::socket::{
 use nix::sys::time::TimeSpec;
 use socket2::{Domain, Protocol, Socket, Type};
 
+use super::chance;
 use super::probe::checksum;
 use super::watch::{Instruction, set_option};
 
@@ -49,24 +49,13 @@ pub struct Answer {
     pub trip_micros: u32,
 }
 
-/// Random bytes of the kernel's.
-///
-/// # Errors
-/// When it gives none.
-pub fn secret() -> io::Result<Secret> {
-    let mut secret = Secret::default();
-    File::open("/dev/urandom")?.read_exact(&mut secret)?;
-    Ok(secret)
-}
-
 impl Echoes {
     /// Opens the sockets; a family that this kernel does not have is told by [`Echoes::send`].
     ///
     /// # Errors
     /// When the kernel gives no random bytes.
     pub fn open() -> io::Result<Self> {
-        let [first, second, ..] = secret()?;
-        let identifier = [first, second];
+        let identifier = chance::bytes()?;
         Ok(Self { v4: open_v4(identifier), v6: open_v6(identifier), identifier })
     }
 

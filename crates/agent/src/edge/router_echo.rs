@@ -4,8 +4,7 @@
 //! host is asked, and none has to be there. What comes in is heard by raw sockets, which get what the kernel takes for
 //! this host, after its filters, and tell by which link it came.
 
-use std::fs::File;
-use std::io::{self, IoSliceMut, Read as _};
+use std::io::{self, IoSliceMut};
 use std::mem::size_of;
 use std::net::IpAddr;
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -22,6 +21,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
+use super::chance;
 use super::netlink::{Netlink, NetlinkError, Request};
 use super::watch::set_option;
 
@@ -44,8 +44,7 @@ impl Echoes {
     /// # Errors
     /// When a socket cannot be opened.
     pub fn open() -> io::Result<Self> {
-        let mut nonce = Nonce::default();
-        File::open("/dev/urandom")?.read_exact(&mut nonce)?;
+        let nonce = chance::bytes()?;
         let mut ears = vec![ear(false)?];
         ears.extend(ear(true).ok());
         // Its protocol is 0: it hears nothing.

@@ -15,7 +15,8 @@ use tokio::time::{Duration, Instant};
 
 use super::Told;
 use super::ask::Question;
-use crate::edge::echo::{Answer, Echoes, Secret, has_no_carrier, secret};
+use crate::edge::chance;
+use crate::edge::echo::{Answer, Echoes, Secret, has_no_carrier};
 use crate::report::Findings;
 
 /// When nobody is in the book there is nothing to do; a change is told.
@@ -119,7 +120,8 @@ impl Book {
             let is_new = page.ways.is_empty() && page.why_not.is_empty();
             let path = page.links();
             let has_learned = page.learn(host, findings);
-            if path != page.links() {
+            // Who has just come is tried in turn.
+            if !is_new && path != page.links() {
                 page.health.another_path(now);
                 has_changed = true;
             }
@@ -280,7 +282,7 @@ impl Page {
             }
             let same = self.ways.iter().find(|way| way.subnet == *subnet && way.from == from);
             let to = spoken_in(subnet, &self.speaks_as);
-            match same.map_or_else(secret, |way| Ok(way.secret)) {
+            match same.map_or_else(chance::bytes, |way| Ok(way.secret)) {
                 Ok(secret) => {
                     let link = findings.observed.link_name(route.dev);
                     ways.push(Way { subnet: *subnet, from, to, link, secret });
@@ -375,4 +377,62 @@ fn spoken_in(subnet: &IpNet, speaks_as: &[IpAddr]) -> IpAddr {
         IpAddr::V6(v6) => IpAddr::from((u128::from(v6).saturating_add(1)).to_be_bytes()),
     };
     speaks_as.iter().copied().find(|address| subnet.contains(address)).unwrap_or(first)
+}
+
+#[cfg(test)]
+mod tests {
+    use byway_fabric::desired::{Choices, desired};
+    use byway_fabric::observed::{Link, Observed, Route, RouteKind};
+    use byway_fabric::plan::Plan;
+
+    use super::*;
+
+    fn host(nth: u8) -> Host {
+        Host {
+            name: HostName::try_from(format!("docker{nth}")).unwrap(),
+            addresses: vec![[192, 168, 199, nth].into()],
+            subnets: vec![format!("10.{nth}.0.0/16").parse().unwrap()],
+            key: None,
+        }
+    }
+
+    /// The first of 200 hosts looks around; all are neighbours on one link.
+    fn look(cluster: &Cluster, link: &str) -> Findings {
+        let connected = |to: &str, dev| Route {
+            to: to.parse().unwrap(),
+            kind: RouteKind::Unicast,
+            via: None,
+            dev: Some(dev),
+            src: None,
+            metric: 0,
+            protocol: 2,
+        };
+        let device = |name: &str, address: &str| Link {
+            name: name.to_owned(),
+            up: true,
+            addresses: vec![address.parse().unwrap()],
+            ..Link::default()
+        };
+        let observed = Observed {
+            links: [(1, device(link, "192.168.199.1/24")), (2, device("docker0", "10.1.0.1/16"))].into(),
+            routes: vec![connected("192.168.199.0/24", 1), connected("10.1.0.0/16", 2)],
+            ..Observed::default()
+        };
+        let choices = Choices::default();
+        let desired = desired(cluster, &cluster.hosts[0], &choices, &observed, &Reach::default());
+        Findings { desired, observed, plan: Plan::default() }
+    }
+
+    #[test]
+    fn hosts_that_are_new_are_tried_one_after_the_other_and_another_link_tries_all_that_are_lost() {
+        let cluster = Cluster { prefixes: Vec::new(), hosts: (1..=200).map(host).collect() };
+        let (book, me) = (Book::default(), cluster.hosts[0].name.clone());
+        book.learn(&cluster, &me, &look(&cluster, "eth0"));
+        let now = book.now();
+        let at_once = book.pages().values().filter(|page| page.health.due() <= now + 500).count();
+        assert!(at_once <= 60, "{at_once} of 199 are tried within half a second");
+        book.learn(&cluster, &me, &look(&cluster, "bond0"));
+        let links = book.pages().values().map(Page::links).collect::<BTreeSet<_>>();
+        assert_eq!(links, [["bond0".to_owned()].into()].into());
+    }
 }

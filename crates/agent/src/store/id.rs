@@ -4,9 +4,8 @@ use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
 use byway_fabric::lease::HostId;
-use ring::rand::{SecureRandom as _, SystemRandom};
 
-use crate::edge::inventory_file;
+use crate::edge::{chance, inventory_file};
 
 /// The file below the state directory.
 const FILE: &str = "id";
@@ -51,9 +50,7 @@ pub(super) fn load_or_make(state_dir: &Path) -> Result<HostId, IdError> {
 }
 
 fn make(state_dir: &Path, path: &Path) -> io::Result<HostId> {
-    let mut bits = [0; 16];
-    SystemRandom::new().fill(&mut bits).map_err(|_| io::Error::other("no random numbers"))?;
-    let id = HostId::of(u128::from_ne_bytes(bits));
+    let id = HostId::of(u128::from_ne_bytes(chance::bytes()?));
     std::fs::create_dir_all(state_dir)?;
     let mut file = tempfile::NamedTempFile::new_in(state_dir)?;
     writeln!(file, "{id}")?;

@@ -80,7 +80,7 @@ fn garbage_under_our_prefix_is_told_by_its_key_and_ignored() {
 
 #[test]
 fn a_host_that_is_cut_off_for_longer_than_its_lease_keeps_its_own_routes_and_is_back_when_it_is_heard() {
-    let (lab, _members) = stage();
+    let (lab, members) = stage();
     configure(&lab, "docker42", "lease-seconds = 5\nhealth = \"off\"\n");
     configure(&lab, "docker41", "health = \"off\"\n");
     begin(&lab);
@@ -91,8 +91,18 @@ fn a_host_that_is_cut_off_for_longer_than_its_lease_keeps_its_own_routes_and_is_
     until_routed(&lab, "docker41", 0);
     let routes = run(&lab, "docker42", "ip route show proto byway");
     assert!(routes.starts_with("172.41.0.0/16 via 192.168.199.41"), "{routes}");
+    // What it misses is compacted away before it is heard again.
+    let add = ["host", "add", "docker45", "--address", "192.168.199.45", "--subnet", "172.45.0.0/16"];
+    let (code, out, errors) = byway(&lab, "docker41", &add);
+    assert_eq!(code, Some(0), "{out}{errors}");
+    let (_, out, _) = byway(&lab, "docker41", &["hosts", "--json"]);
+    assert!(out.contains("docker45"), "{out}");
+    let answer: serde_json::Value =
+        serde_json::from_str(&members.ctl(&["get", "/byway/cluster", "--write-out=json"]).unwrap()).unwrap();
+    members.ctl(&["compact", &answer["header"]["revision"].to_string()]).unwrap();
     run(&lab, STORE, "nft delete table inet cut");
-    until_routed(&lab, "docker41", 2);
+    until_routed(&lab, "docker41", 3);
+    until_routed(&lab, "docker42", 3);
     assert_eq!(lease(&lab, "docker42").generation, Some(1), "it is the same start");
     assert_reaching(&lab);
 }
@@ -164,4 +174,41 @@ fn an_etcd_that_is_full_is_told_and_hosts_that_are_in_stay_in() {
     });
     assert!(rejected.mistakes.contains("alarm disarm"), "{rejected:?}");
     assert_eq!(lease(&lab, "docker41").refused, None);
+}
+
+#[test]
+fn etcd_is_asked_as_a_user_who_may_do_nothing_but_this_and_a_wrong_password_is_told() {
+    let lab = quiet_lab(&three_hosts());
+    let address = "192.168.199.43".parse().unwrap();
+    let members = Members::start_in(&lab, STORE, address, 1, Tls::Without, &[]).unwrap();
+    // Some versions of etcd have it already.
+    let _ = members.ctl(&["role", "add", "root"]);
+    for words in [
+        "user add root:secret",
+        "user add byway:walk",
+        "role add byway",
+        "role grant-permission byway --prefix=true readwrite /byway/",
+        "user grant-role root root",
+        "user grant-role byway byway",
+        "auth enable",
+    ] {
+        members.ctl(&words.split(' ').collect::<Vec<_>>()).unwrap();
+    }
+    let login = "etcd-user = \"byway\"\netcd-password-file = \"/etc/byway/etcd-password\"\n";
+    for host in ["docker41", "docker42"] {
+        run(&lab, host, "echo walk > /etc/byway/etcd-password; chmod 600 /etc/byway/etcd-password");
+        configure(&lab, host, login);
+    }
+    let init = ["store", "init", "--prefix", PREFIXES, "--ipv4-length", "16"];
+    let (code, out, errors) = byway(&lab, "docker41", &init);
+    assert_eq!(code, Some(0), "{out}{errors}");
+    begin(&lab);
+    assert_reaching(&lab);
+    run(&lab, "docker41", "echo run > /etc/byway/etcd-password");
+    let (code, _, errors) = byway(&lab, "docker41", &["hosts"]);
+    assert!(code == Some(1) && errors.contains("the user or the password is wrong"), "{errors}");
+    run(&lab, "docker41", "echo walk > /etc/byway/etcd-password");
+    configure(&lab, "docker41", &format!("{login}etcd-prefix = \"/others/\"\n"));
+    let (code, _, errors) = byway(&lab, "docker41", &["hosts"]);
+    assert!(code == Some(1) && errors.contains("grant-permission"), "{errors}");
 }

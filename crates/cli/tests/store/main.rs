@@ -47,6 +47,27 @@ prefixes: 172.40.0.0/13, fd00:172::/32
 }
 
 #[test]
+fn prefixes_are_widened_while_the_cluster_runs() {
+    let (lab, _members) = stage();
+    begin(&lab);
+    let add = ["host", "add", "docker50", "--address", "192.168.199.50", "--subnet", "172.50.0.0/16"];
+    let (code, _, errors) = byway(&lab, "docker41", &add);
+    assert!(code == Some(1) && errors.contains("172.50.0.0/16 lies in none of the prefixes"), "{errors}");
+    let wider = ["store", "init", "--prefix", "172.32.0.0/11,fd00:172::/32"];
+    let (code, out, errors) = byway(&lab, "docker41", &wider);
+    assert_eq!(code, Some(0), "{out}{errors}");
+    assert_eq!(byway(&lab, "docker41", &add).0, Some(0));
+    for host in ["docker41", "docker42"] {
+        until_routed(&lab, host, 3);
+    }
+    assert_eq!(subnets(&lab, "docker41"), ["172.41.0.0/16", "fd00:172:41::/64"]);
+    let (code, _, errors) =
+        byway(&lab, "docker41", &["store", "init", "--prefix", "172.40.0.0/15,fd00:172::/32"]);
+    assert!(code == Some(1) && errors.contains("would lie outside"), "{errors}");
+    assert_reaching(&lab);
+}
+
+#[test]
 fn a_host_with_other_bridges_gets_a_subnet_that_nobody_uses() {
     let (lab, _members) = stage();
     // Its bridge has addresses outside of the prefixes, it has a route into one of them, and another is answered for.

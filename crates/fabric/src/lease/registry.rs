@@ -144,6 +144,14 @@ impl Registry {
         Ok(())
     }
 
+    /// How many keys there are.
+    #[must_use]
+    pub fn keys(&self) -> usize {
+        let of_hosts =
+            self.hosts.len() + self.names.len() + self.alive.len() + self.listed.len() + self.uses.len();
+        usize::from(self.cluster.is_some()) + of_hosts + self.subnets.len() + self.unreadable.len()
+    }
+
     /// What cannot be read, key by key: the first hundred of it, and how much more there is.
     #[must_use]
     pub fn garbage(&self) -> (Vec<Garbage>, usize) {

@@ -45,6 +45,10 @@ impl Model {
         self.keys.remove(key).unwrap();
     }
 
+    pub(crate) fn keys(&self) -> usize {
+        self.keys.len()
+    }
+
     pub(crate) fn has(&self, key: &str) -> bool {
         self.keys.contains_key(key)
     }

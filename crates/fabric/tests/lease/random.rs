@@ -102,6 +102,7 @@ proptest! {
             }
             registry.apply(&model.change(&key));
             prop_assert_eq!(&registry, &model.registry());
+            prop_assert_eq!(registry.keys(), model.keys());
         }
     }
 

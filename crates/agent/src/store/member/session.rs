@@ -12,7 +12,9 @@ use tokio::time::{Instant, sleep_until};
 
 use super::words::{entry, request};
 use super::{Member, addresses};
-use crate::edge::etcd::{Change, Etcd, EtcdError, KeepAlive, Lease, Outcome, Revision, Told as Heard, Watch};
+use crate::edge::etcd::{
+    Change, Etcd, EtcdError, KeepAlive, LIST_ENTRIES_MAX, Lease, Outcome, Revision, Told as Heard, Watch,
+};
 use crate::edge::neighbours;
 use crate::store::Known;
 use crate::store::uses::Surroundings;
@@ -271,6 +273,10 @@ impl Session {
                 Heard::Changes(changes) => self.take(changes),
                 Heard::Compacted(_) => return Ok(News::Ended),
                 Heard::Broken(error) => return Err(error),
+            }
+            // The list refuses so many, and says so.
+            if self.registry.keys() > LIST_ENTRIES_MAX {
+                return Ok(News::Ended);
             }
             batches += 1;
             heard = tokio::select! {
